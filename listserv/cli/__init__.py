@@ -1,0 +1,1 @@
+"""Commands: the same acts as by mail, a third door."""

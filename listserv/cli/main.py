@@ -1,0 +1,131 @@
+"""The command `listserv`: finds the configuration, opens the node, and says every fault in one line.
+
+Subcommands are loaded when they are asked for, so that `--help` answers at once.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from listserv.flows.site import Act
+    from listserv.node import Node
+    from listserv.settings import Settings
+    from listserv.store.db import Tx
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+COMMANDS = {
+    "init": "listserv.cli.setting_up:init",
+    "run": "listserv.cli.running:run",
+    "check": "listserv.cli.checking:check",
+    "group": "listserv.cli.group:group",
+    "member": "listserv.cli.member:member",
+    "hold": "listserv.cli.hold:hold",
+    "queue": "listserv.cli.queue:queue",
+    "trace": "listserv.cli.trace:trace",
+    "explain": "listserv.cli.message:explain",
+    "post": "listserv.cli.message:post",
+    "log": "listserv.cli.log:log",
+    "ad": "listserv.cli.ad:ad",
+    "dkim": "listserv.cli.dkim:dkim",
+    "db": "listserv.cli.database:db",
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        where = COMMANDS.get(cmd_name)
+        if where is None:
+            return None
+        module, _, name = where.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the command works: the configuration that was named, or the first that is found."""
+
+    config: Path | None
+
+    def settings(self) -> "Settings":
+        """Exit 1 with one line per fault when there is no configuration or a wrong one."""
+        from listserv.settings import Faults, Settings, find
+
+        path = find(self.config, os.environ)
+        if path is None:
+            raise click.ClickException("no configuration found: run `listserv init`, or name one with --config PATH")
+        try:
+            return Settings.load(path, os.environ)
+        except Faults as faults:
+            click.echo(str(faults), err=True)
+            sys.exit(1)
+
+    @contextmanager
+    def node(self) -> Iterator["Node"]:
+        """The node of this configuration, whether a daemon runs or not; every fault is one line."""
+        with plain_faults():
+            from listserv.node import Node
+
+            node = Node.open(self.settings())
+            try:
+                yield node
+            finally:
+                node.close()
+
+    def act(self, node: "Node", work: "Callable[Concatenate[Act, P], T]", *args: "P.args", **kwargs: "P.kwargs") -> "T":
+        """What `work` returned, done by the operator in one transaction; its access-log lines are in the file."""
+        from listserv.access_log.events import Way
+        from listserv.flows.site import Act
+        from listserv.workers import clerk
+
+        def in_transaction(tx: "Tx") -> "T":
+            return work(Act(tx, node.site, node.clock(), node.site.who(Way.SHELL)), *args, **kwargs)
+
+        result = node.db.write_now(in_transaction)
+        clerk.write_now(node.db, node.journal, node.site.node)
+        return result
+
+
+@contextmanager
+def plain_faults() -> Iterator[None]:
+    """What the world does wrong, in one line on standard error and exit 1; never a traceback for it."""
+    from sqlalchemy.exc import DBAPIError
+
+    from listserv.keyring import UnsafeKey
+    from listserv.store.db import UnsafeDatabase
+    from listserv.store.upgrade import NewerDatabase
+
+    try:
+        yield
+    except DBAPIError as fault:
+        raise click.ClickException(f"database: {str(fault.orig).strip().splitlines()[0]}") from fault
+    except (OSError, UnsafeKey, NewerDatabase, UnsafeDatabase) as fault:
+        raise click.ClickException(str(fault)) from fault
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--config", type=click.Path(path_type=Path), help="The configuration file (TOML).")
+@click.version_option(package_name="listserv")
+@click.pass_context
+def main(ctx: click.Context, config: Path | None) -> None:
+    """A mailing-list server: groups that work by e-mail.
+
+    The configuration is --config PATH, else $LISTSERV_CONFIG, else ./listserv.toml, ./var/listserv.toml or
+    /etc/listserv/listserv.toml.
+    """
+    ctx.obj = Place(config)

@@ -1,0 +1,238 @@
+"""The composition root: settings become a running node, which drains on SIGTERM.
+
+Roles: smtp takes mail in, delivery distributes and delivers, web shows pages; all does everything in one
+process.  Roles share nothing but the database.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TextIO
+
+from listserv.net.listener import Door, Limits, Listener
+from listserv.net.relay import Relay
+from listserv.net.routes import Smarthost, Tls
+from listserv.node import Node
+from listserv.settings import Listen, Settings, UnixSocket
+from listserv.store import queue, schema
+from listserv.store.db import Tx
+from listserv.web.app import create_app
+from listserv.web.server import Pages
+from listserv.workers.clerk import Clerk
+from listserv.workers.clock import Clock
+from listserv.workers.deliverer import Deliverer
+from listserv.workers.distributor import Distributor
+from listserv.workers.loop import Worker
+from listserv.workers.reception import Reception
+
+log = logging.getLogger("listserv")
+
+GRACE = 30.0  # seconds for what is under way when we are told to stop
+
+
+class Role(StrEnum):
+    ALL = "all"
+    SMTP = "smtp"
+    DELIVERY = "delivery"
+    WEB = "web"
+
+
+class AlreadyRunning(Exception):
+    """Another daemon of the same role works on the same folder."""
+
+
+class Daemon:
+    """`run` serves until `stop`; `ready` is called once, when everything is open."""
+
+    def __init__(self, node: Node, role: Role = Role.ALL, *, grace: float = GRACE) -> None:
+        self.node = node
+        self.role = role
+        self.listener = _listener(node, self._rang) if role in (Role.ALL, Role.SMTP) else None
+        self.pages: Pages | None = None
+        self._grace = grace
+        self._stop = asyncio.Event()
+        self._deliverer: Deliverer | None = None
+        self._workers = self._make_workers()
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        async with AsyncExitStack() as stack:
+            stack.callback(_lock(self.node.settings.site.data_dir, self.role).close)
+            await self._open(stack)
+            async with asyncio.TaskGroup() as tasks:
+                working = [tasks.create_task(worker.run(), name=worker.name) for worker in self._workers]
+                if self._deliverer:
+                    working.append(tasks.create_task(self._deliverer.run(), name="deliverer"))
+                ready()
+                await self._stop.wait()
+                await self._drain(working)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def reload(self, settings: Settings) -> None:
+        """SIGHUP: texts and limits anew; keys, ports and the database need a restart."""
+        self.node.site.texts.reload()
+        if self.listener:
+            self.listener.reload(_limits(settings))
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        """Doors first: a second daemon ends here before it takes anything from the first one."""
+        settings = self.node.settings
+        if self.listener:
+            await self.listener.start()
+            stack.push_async_callback(self.listener.stop, 0.0)
+        if self.role in (Role.ALL, Role.WEB) and settings.http.listen:
+            app = create_app(self.node.site, self.node.db, self.node.clock)
+            self.pages = Pages(app, settings.http.listen)
+            await self.pages.start()
+            stack.push_async_callback(self.pages.stop, self._grace)
+        if self.role in (Role.ALL, Role.DELIVERY):
+            await self.node.db.write(_give_back, self.node)
+            relay = Relay(_smarthost(settings))
+            stack.push_async_callback(relay.close, 5.0)
+            self._deliverer = Deliverer(
+                self.node.db, self.node.site, relay, self.node.keys.signers, settings.relay.connections, self.node.clock
+            )
+
+    def _make_workers(self) -> list[Worker]:
+        node = self.node
+        clerk = Clerk(node.db, node.journal, node.site.node, node.clock)
+        workers = [Worker("clerk", clerk.once)]
+        if self.role in (Role.ALL, Role.DELIVERY):
+            distributor = Distributor(node.db, node.site, node.clock, self._rang, lambda: node.keys.names)
+            clock = Clock(node.db, node.site, node.clock, self._rang)
+            workers += [Worker("distributor", distributor.once), Worker("clock", clock.once)]
+        return workers
+
+    def _rang(self) -> None:
+        """Something was committed: whoever may have work looks for it now."""
+        for worker in self._workers:
+            if worker.name != "clock":
+                worker.bell.ring()
+        if self._deliverer:
+            self._deliverer.bell.ring()
+
+    async def _drain(self, working: list[asyncio.Task[None]]) -> None:
+        """No new mail, no new claims; what is under way ends or is given up when the grace is over."""
+        if self.listener:
+            await self.listener.stop(self._grace)
+        if self._deliverer:
+            self._deliverer.stop()
+        for worker in self._workers:
+            if worker.name != "clerk":
+                worker.stop()
+        others = [task for task in working if task.get_name() != "clerk"]
+        await asyncio.wait(others, timeout=self._grace) if others else None
+        self._workers[0].stop()
+        await asyncio.wait(working, timeout=5.0)
+        for task in working:
+            task.cancel()
+
+
+async def serve(node: Node, role: Role, reread: Callable[[], Settings | None], ready: Callable[[], None]) -> None:
+    """A daemon that obeys SIGTERM, SIGINT and SIGHUP."""
+    daemon = Daemon(node, role)
+    loop = asyncio.get_running_loop()
+
+    def hang_up() -> None:
+        settings = reread()
+        if settings is not None:
+            daemon.reload(settings)
+            log.info("settings, texts and limits are read anew")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stop)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+
+    def is_ready() -> None:
+        ready()
+        notify_systemd("READY=1")
+
+    await daemon.run(is_ready)
+
+
+def notify_systemd(state: str) -> None:
+    """One datagram to the supervisor, if there is one (sd_notify(3))."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.connect("\0" + path[1:] if path.startswith("@") else path)
+            channel.send(state.encode())
+
+
+def _give_back(tx: Tx, node: Node) -> None:
+    for table in (schema.posts, schema.deliveries, schema.jobs):
+        queue.give_back(tx, table, node.site.node, node.clock())
+
+
+def _lock(data_dir: Path, role: Role) -> TextIO:
+    """Held while the daemon runs; the kernel lets go of it, however the daemon ends."""
+    file = (data_dir / f"daemon-{role}.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise AlreadyRunning(f"another listserv daemon (role {role}) runs on {data_dir}; stop it first") from None
+    return file
+
+
+def _listener(node: Node, told: Callable[[], None]) -> Listener:
+    settings = node.settings
+    doors = [Door(_address(listen)) for listen in settings.smtp.listen]
+    doors += [Door(_address(listen), lmtp=True) for listen in settings.lmtp.listen]
+    reception = Reception(node.db, node.site, node.clock, told, settings.site.data_dir)
+    return Listener(
+        doors,
+        settings.site.hostname,
+        reception,
+        node.clock,
+        _limits(settings),
+        _tls(settings),
+        settings.smtp.trusted_networks,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    smtp = settings.smtp
+    return Limits(
+        max_message_bytes=smtp.max_message_bytes,
+        max_recipients=smtp.max_recipients,
+        max_connections=smtp.max_connections,
+        max_connections_per_address=smtp.max_connections_per_address,
+        idle_timeout=float(smtp.idle_timeout_seconds),
+        session_timeout=float(smtp.session_timeout_seconds),
+    )
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    smtp = settings.smtp
+    if smtp.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(smtp.tls_cert, smtp.tls_key)
+    return context
+
+
+def _address(listen: Listen) -> tuple[str, int] | str:
+    return str(listen.path) if isinstance(listen, UnixSocket) else (listen.host, listen.port)
+
+
+def _smarthost(settings: Settings) -> Smarthost:
+    relay = settings.relay
+    return Smarthost(
+        host=relay.host,
+        port=relay.port,
+        tls=Tls(relay.tls.value),
+        username=relay.username,
+        password=relay.password(),
+        hostname=settings.site.hostname,
+        connections=relay.connections,
+    )

@@ -1,0 +1,123 @@
+"""Doors that answer or pass on: help, the owners, the operators, and the word to a known author about refusals."""
+
+from collections.abc import Sequence
+
+from listserv.access_log import events
+from listserv.flows import notifying
+from listserv.flows.joining import CONFIRM_WITHIN, RECEIVED
+from listserv.flows.notifying import Letter, To
+from listserv.flows.reading import Reading
+from listserv.flows.site import Act
+from listserv.mail import automatic, header, trace
+from listserv.mail.header import LOOP_FIELD, structured
+from listserv.mail.message import Author
+from listserv.mail.recipient import Door, readings
+from listserv.model.address import parse
+from listserv.model.envelope import Envelope, Reply
+from listserv.model.group import Group
+from listserv.model.post import HoldKind
+from listserv.store import accounts, budgets, deliveries, groups, holds, journal, posts
+from listserv.store.deliveries import Edition
+
+KEEP_MAIL_FOR = CONFIRM_WITHIN * 13  # a quarter: mail to operators that nobody is named for
+
+
+def help(act: Act, group: Group, reading: Reading) -> Reply:
+    """How to use the group, once a day to the same mailbox."""
+    author = reading.author
+    if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
+        return RECEIVED
+    if not budgets.first_today(act.tx, group.id, "help", author.address.key, act.now):
+        return RECEIVED
+    member = accounts.member(act.tx, group.id, author.address.key)
+    to = notifying.to_member(group, member) if member else To(author.address, group.policy.language)
+    notifying.send(act, group, to, Letter("help", {"member": member}, answers=reading.message_id))
+    line = events.help_asked(act.now, act.who, group=group.address, message_id=reading.message_id)
+    journal.write(act.tx, line)
+    return RECEIVED
+
+
+def to_admins(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
+    """Mail to -owner goes to the admins as it is, never to the members."""
+    recipients = [(admin.mailbox_id, admin.address) for admin in accounts.admins(act.tx, group.id)]
+    guard = act.site.tags.loop_guard(f"owner.{group.list_id}")
+    sender = group.door(Door.BOUNCES)
+    return _forward(act, envelope, reading, recipients, guard, sender, group, "owner")
+
+
+def to_operators(act: Act, envelope: Envelope, reading: Reading, role: str) -> Reply:
+    """Mail to postmaster, abuse or security; where no operator is named it waits in `hold list`."""
+    if act.site.operators:
+        recipients: list[tuple[int | None, str]] = [(None, address) for address in act.site.operators]
+        return _forward(act, envelope, reading, recipients, act.site.tags.loop_guard(role), "", None, role)
+    values = {
+        "digest": posts.keep(act.tx, reading.content, act.now),
+        "author": reading.author_address,
+        "subject": reading.subject[:998],
+        "reasons": [f"mail to {role}@, and [site] operators names nobody"],
+        "noticed": True,
+    }
+    hold = holds.add(act.tx, HoldKind.MAIL, values, act.now, act.now + KEEP_MAIL_FOR)
+    _log(act, envelope, reading, None, role, hold)
+    return RECEIVED
+
+
+def tell_refusals(act: Act, reading: Reading, refused: Sequence[tuple[str, Reply]]) -> None:
+    """Some recipients took the message and some did not: SMTP has one answer, so a known author gets the others by mail."""
+    for address, reply in refused:
+        known = parse(address)
+        for reading_ in readings(known) if known else ():
+            group = groups.find(act.tx, reading_.group)
+            member = accounts.member(act.tx, group.id, reading.author_address) if group else None
+            if group and member and not reading.robot:
+                facts = {"subject": reading.subject, "address": address, "why": reply.text}
+                letter = Letter("refused", facts, answers=reading.message_id)
+                notifying.send(act, group, notifying.to_member(group, member), letter)
+                break
+
+
+def _forward(
+    act: Act,
+    envelope: Envelope,
+    reading: Reading,
+    recipients: Sequence[tuple[int | None, str]],
+    guard: str,
+    mail_from: str,
+    group: Group | None,
+    role: str,
+) -> Reply:
+    """The message untouched, with our Received and a guard against loops on top."""
+    mark = guard.encode()
+    if any(field.value == mark for field in reading.message.all(LOOP_FIELD.lower())) or reading.hops > trace.MAX_HOPS:
+        return Reply(554, "5.4.6", "this message goes in circles")
+    own = trace.missing(reading.message, act.site.hostname, reading.message_id.strip("<>").partition("@")[0], act.now)
+    kept = (*own, *header.strip(reading.message, [act.site.hostname], []))
+    edition = Edition(
+        kind="forward",
+        style="bulk",
+        mail_from=mail_from,
+        message_id=reading.message_id,
+        group_id=group.id if group else None,
+        top=trace.received(envelope, act.site.hostname, act.site.chance(6).hex()),
+        fields=structured(LOOP_FIELD, guard) + b"".join(field.raw for field in kept),
+        digest=posts.keep(act.tx, reading.content, act.now),
+        start=reading.message.body_at,
+    )
+    id = deliveries.add_edition(act.tx, edition, act.now)
+    deliveries.address_to(act.tx, id, recipients, act.now)
+    _log(act, envelope, reading, group, role)
+    return RECEIVED
+
+
+def _log(act: Act, envelope: Envelope, reading: Reading, group: Group | None, role: str, hold: int | None = None) -> None:
+    line = events.mail_to_owner(
+        act.now,
+        act.who,
+        group=group.address if group else "",
+        message_id=reading.message_id,
+        door=role, hold=hold,
+        mail_from=envelope.mail_from,
+        size=len(reading.content),
+    )
+    journal.write(act.tx, line)
+    journal.note(act.tx, reading.message_id, act.now, "forwarded", f"to {role}")

@@ -1,0 +1,63 @@
+"""Bounces: what the world says about a mailbox, by a report or on the wire, charged to that mailbox and no other.
+
+Nothing is suspended by it yet; it is counted, at most once a day, and shown.
+"""
+
+import re
+from datetime import timedelta
+
+from listserv.access_log import events
+from listserv.access_log.events import Way
+from listserv.flows.joining import RECEIVED
+from listserv.flows.reading import Reading
+from listserv.flows.site import Act
+from listserv.mail import report
+from listserv.model.envelope import Reply
+from listserv.model.group import Group
+from listserv.store import accounts, bounces, deliveries, groups, journal
+from listserv.store.deliveries import Addressed
+
+_STATUS = re.compile(r"\b5\.1\.\d{1,3}\b")
+
+
+def take(act: Act, group: Group, reading: Reading, tag: str) -> Reply:
+    """A report to the return path of a copy.  Without a tag (bulk mode) it is logged and charged to nobody."""
+    delivery_id = act.site.tags.read_bounce(group.id, tag) if tag else None
+    copy = deliveries.addressed(act.tx, delivery_id) if delivery_id is not None else None
+    said = report.read(reading.message)
+    if copy is not None and said is not None and said.hard:
+        charge(act, group, copy, said.hard[0].status, said.hard[0].diagnostic)
+    else:
+        line = events.report_logged(
+            act.now,
+            act.who,
+            group=group.address,
+            message_id=copy.message_id if copy else "",
+            kind="delivery-status" if said else "unknown",
+            status=next((r.status for r in said.recipients), "") if said else "",
+        )
+        journal.write(act.tx, line)
+    return RECEIVED
+
+
+def refused_on_the_wire(act: Act, id: int, reply: str) -> None:
+    """A delivery that ended with 5xx: charged when the reply says that the mailbox is not there (5.1.x)."""
+    status = _STATUS.search(reply)
+    copy = deliveries.addressed(act.tx, id)
+    if status and copy is not None and copy.group_id is not None and copy.mailbox_id is not None:
+        charge(act, groups.get(act.tx, copy.group_id), copy, status[0], reply)
+
+
+def charge(act: Act, group: Group, copy: Addressed, status: str, diagnostic: str) -> None:
+    """One bounce a day at most counts for a mailbox; each is written down."""
+    if copy.mailbox_id is None:
+        return
+    if not bounces.any_since(act.tx, copy.mailbox_id, act.now - timedelta(days=1)):
+        accounts.charge(act.tx, copy.mailbox_id, act.now, f"{status} {diagnostic}")
+    bounces.add(act.tx, copy.mailbox_id, group.id, act.now, status, diagnostic, copy.message_id)
+    who = act.site.who(Way.MAIL)
+    line = events.bounce_reported(
+        act.now, who, group=group.address, message_id=copy.message_id, member=copy.recipient, status=status
+    )
+    journal.write(act.tx, line)
+    journal.note(act.tx, copy.message_id, act.now, "bounced", f"{copy.recipient}: {status} {diagnostic}")

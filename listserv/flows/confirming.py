@@ -1,0 +1,207 @@
+"""Answers to our own mails: a token in the address, or in the Message-ID that the answer refers to."""
+
+import re
+from datetime import timedelta
+
+from listserv.access_log import events
+from listserv.flows import joining, moderating, notifying
+from listserv.flows.holding import empty_approves
+from listserv.flows.joining import RECEIVED
+from listserv.flows.moderating import Decided, Decision, NotDecided, Verb
+from listserv.flows.notifying import Letter
+from listserv.flows.reading import Reading
+from listserv.flows.site import Act
+from listserv.mail import automatic, command, message, tag
+from listserv.mail.command import Approve, Batch, Consent, Discard, Nothing, Reject, Unclear, Undo
+from listserv.mail.recipient import Door
+from listserv.model.account import Member
+from listserv.model.envelope import Reply
+from listserv.model.group import Group
+from listserv.model.token import Action, Token
+from listserv.store import accounts, budgets, holds, journal, tokens
+from listserv.store.holds import Held
+
+SECOND_WITHIN = timedelta(days=2)
+
+_REFERENCE = re.compile(r"<confirm\.([a-z2-7]{26})@")
+
+
+def by_reference(act: Act, group: Group, reading: Reading, door: Door) -> Reply | None:
+    """The answer, when this mail came to another door but replies to one of our questions; else None.
+
+    Some programs answer From and not Reply-To.  What goes to the members' own address counts only when
+    an admin's decision could not be anything else.
+    """
+    said = [*message.in_reply_to(reading.message), *message.references(reading.message)]
+    for id in reversed(said):
+        match = _REFERENCE.match(id.lower())
+        token = tokens.find(act.tx, tag.digest(match[1])) if match else None
+        if token is None or token.group_id != group.id:
+            continue
+        if door is Door.POST and not _is_decision(act, group, reading, token):
+            continue
+        return take(act, group, reading, match[1]) if match else None
+    return None
+
+
+def _is_decision(act: Act, group: Group, reading: Reading, token: Token) -> bool:
+    is_admin = accounts.admin(act.tx, group.id, reading.author_address) is not None
+    said = command.decision(reading.plain, reading.html)
+    return token.action is Action.DECIDE and is_admin and not isinstance(said, Nothing | Unclear)
+
+
+def take(act: Act, group: Group, reading: Reading, text: str) -> Reply:
+    """Mail to -confirm: what the token stands for, done in this transaction."""
+    canonical = tag.read_token(text)
+    token = tokens.find(act.tx, tag.digest(canonical)) if canonical else None
+    if token is None or token.group_id != group.id:
+        return Reply(550, "5.1.1", "no such confirmation; it may be too old")
+    if why := automatic.robot(reading.message, reading.mail_from):
+        return _refuse(act, group, token.action, f"robot: {why}")
+    match token.action:
+        case Action.DECIDE:
+            return _decide(act, group, reading, token)
+        case Action.DECIDE_BATCH:
+            return _decide_batch(act, group, reading, token)
+        case _:
+            return _consent(act, group, reading, token)
+
+
+def _consent(act: Act, group: Group, reading: Reading, token: Token) -> Reply:
+    """A mere reply is a yes, unless it says no."""
+    member = accounts.member(act.tx, group.id, token.actor)
+    if command.consent(reading.plain, reading.html) is Consent.NO:
+        tokens.close(act.tx, token.digest)
+        return _refuse(act, group, token.action, "declined")
+    if not tokens.redeem(act.tx, token.digest, act.now):
+        _repeat(act, group, reading, token, member)
+        return _refuse(act, group, token.action, token.state)
+    match token.action:
+        case Action.JOIN | Action.INVITE:
+            joining.confirmed(act, group, token)
+        case Action.LEAVE:
+            joining.left(act, group, token)
+        case Action.RETURN:
+            joining.returned(act, group, token)
+        case Action.SECOND:
+            _second(act, group, reading, token)
+        case Action.DECIDE | Action.DECIDE_BATCH:
+            raise AssertionError("decided elsewhere")
+    return RECEIVED
+
+
+def _repeat(act: Act, group: Group, reading: Reading, token: Token, member: Member | None) -> None:
+    """A used or expired token: say kindly what has happened, once a day."""
+    to = notifying.to_actor(act, group, token.actor)
+    if to is not None and budgets.first_today(act.tx, group.id, "repeat", token.actor, act.now):
+        facts = {"token": "", "state": token.state, "used_at": token.used_at, "action": token.action, "is_in": member}
+        notifying.send(act, group, to, Letter("used-token", {"used": facts}, answers=reading.message_id))
+
+
+def _decide(act: Act, group: Group, reading: Reading, token: Token) -> Reply:
+    """An admin's answer to a hold notice.  It counts only from a mailbox of an admin of this group."""
+    held = holds.get(act.tx, token.hold_id) if token.hold_id else None
+    if held is None:
+        return Reply(550, "5.1.1", "what this was about has gone")
+    said = command.decision(reading.plain, reading.html)
+    admin = accounts.admin(act.tx, group.id, reading.author_address)
+    if admin is None:
+        return _from_elsewhere(act, group, reading, token, held, said)
+    if isinstance(said, Nothing) and empty_approves(held):
+        said = Approve()
+    match said:
+        case Nothing():
+            return _unclear(act, group, reading, admin, held, "")
+        case Unclear(line):
+            return _unclear(act, group, reading, admin, held, line)
+        case Approve() | Reject() | Discard() | Undo():
+            _answer(act, group, reading, admin, moderating.decide(act, group, held.id, said, admin.key), said)
+    return RECEIVED
+
+
+def _answer(act: Act, group: Group, reading: Reading, admin: Member, result: Decision, verb: Verb) -> None:
+    """What an admin hears back: nothing when all went as he said, but for an undo; else what is so."""
+    if isinstance(result, Decided) and not isinstance(verb, Undo):
+        return
+    by = "" if isinstance(result, Decided) else _who(act, group, result.held.decided_by)
+    facts = {"held": result.held, "why": result.why if isinstance(result, NotDecided) else "", "by": by}
+    letter = Letter("hold-result", facts, answers=reading.message_id)
+    notifying.send(act, group, notifying.to_member(group, admin), letter)
+
+
+def _who(act: Act, group: Group, key: str) -> str:
+    member = accounts.member(act.tx, group.id, key) if key else None
+    return f"{member.name} <{member.address}>" if member and member.name else key
+
+
+def _unclear(act: Act, group: Group, reading: Reading, admin: Member, held: Held, line: str) -> Reply:
+    """Nothing has changed; the answer says what can be said."""
+    letter = Letter("hold-unclear", {"held": held, "line": line}, answers=reading.message_id)
+    notifying.send(act, group, notifying.to_member(group, admin), letter)
+    note = events.hold_unclear(
+        act.now,
+        act.who,
+        group=group.address,
+        message_id=reading.message_id,
+        hold=held.id,
+        why="no word of ours" if line else "nothing said",
+    )
+    journal.write(act.tx, note)
+    return RECEIVED
+
+
+def _from_elsewhere(
+    act: Act, group: Group, reading: Reading, token: Token, held: Held, said: command.Decision
+) -> Reply:
+    """The right token from a mailbox that is no admin's: the admin whose token it is confirms with one tap."""
+    owner = accounts.admin(act.tx, group.id, token.actor)
+    if owner is None or isinstance(said, Nothing | Unclear):
+        return _refuse(act, group, token.action, "wrong-person")
+    if not tokens.open_since(act.tx, owner.key, act.now - SECOND_WITHIN, Action.SECOND, group.id):
+        word = type(said).__name__.lower()
+        doc = {"verb": word, "reason": said.reason if isinstance(said, Reject) else ""}
+        second = notifying.issue(
+            act, Action.SECOND, owner.key, doc, lives=SECOND_WITHIN, group_id=group.id, hold_id=held.id
+        )
+        letter = Letter("hold-second", {"held": held, "verb": word}, second)
+        notifying.send(act, group, notifying.to_member(group, owner), letter)
+    return _refuse(act, group, token.action, "wrong-person")
+
+
+def _second(act: Act, group: Group, reading: Reading, token: Token) -> None:
+    """The admin has said from his own mailbox that the decision was his."""
+    admin = accounts.admin(act.tx, group.id, token.actor)
+    if admin is None or token.hold_id is None or holds.get(act.tx, token.hold_id) is None:
+        return
+    verbs: dict[str, Verb] = {"approve": Approve(), "discard": Discard(), "undo": Undo()}
+    verb = verbs.get(token.doc["verb"], Reject(token.doc["reason"]))
+    _answer(act, group, reading, admin, moderating.decide(act, group, token.hold_id, verb, admin.key), verb)
+
+
+def _decide_batch(act: Act, group: Group, reading: Reading, token: Token) -> Reply:
+    """An answer to a summary: one line for many."""
+    admin = accounts.admin(act.tx, group.id, reading.author_address)
+    if admin is None:
+        return _refuse(act, group, token.action, "wrong-person")
+    said = command.batch(reading.plain, reading.html)
+    waiting = holds.some(act.tx, token.doc["holds"])
+    results: list[tuple[int, Decision]] = []
+    if isinstance(said, tuple):
+        for batch in said:
+            results += _each(act, group, batch, waiting, admin)
+    line = said.line if isinstance(said, Unclear) else ""
+    facts = {"results": results, "line": line, "waiting": waiting}
+    letter = Letter("batch-result", facts, answers=reading.message_id)
+    notifying.send(act, group, notifying.to_member(group, admin), letter)
+    return RECEIVED
+
+
+def _each(act: Act, group: Group, batch: Batch, waiting: list[Held], admin: Member) -> list[tuple[int, Decision]]:
+    chosen = batch.chosen(len(waiting))
+    return [(n, moderating.decide(act, group, waiting[n - 1].id, batch.decision, admin.key)) for n in chosen]
+
+
+def _refuse(act: Act, group: Group, what: Action, why: str) -> Reply:
+    line = events.token_refused(act.now, act.who, group=group.address, what=what.value, why=why)
+    journal.write(act.tx, line)
+    return RECEIVED

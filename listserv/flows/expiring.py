@@ -1,0 +1,63 @@
+"""What time does: holds and tokens expire, and what nobody needs any more goes.
+
+Each job is a function of one transaction, does a bounded amount, and may be done twice.  JOBS says how
+often; the rows say when.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from listserv.access_log.events import Way
+from listserv.flows import holding, moderating
+from listserv.flows.site import Act, Site
+from listserv.store import bounces, deliveries, holds, journal, posts, tokens
+from listserv.store.db import Tx
+
+TRACE_FOR = timedelta(days=7)  # sent deliveries and events stay so long for `trace`
+SEEN_FOR = timedelta(days=8)
+TOKENS_FOR = timedelta(days=60)  # used or expired ones, so that a repeat is answered kindly
+BOUNCES_FOR = timedelta(days=90)
+YOUNG = timedelta(hours=1)  # a message this young may belong to a transaction that is not committed yet
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    every: timedelta
+    work: Callable[[Act], int]  # how much it did
+
+
+def expire_holds(act: Act) -> int:
+    return moderating.expire(act)
+
+
+def expire_tokens(act: Act) -> int:
+    return tokens.expire(act.tx, act.now) + tokens.sweep(act.tx, act.now - TOKENS_FOR)
+
+
+def forget(act: Act) -> int:
+    """Bytes and rows that no hold, queue or trace needs any more."""
+    before = act.now - TRACE_FOR
+    return (
+        deliveries.sweep(act.tx, before)
+        + posts.forget_content(act.tx, before)
+        + holds.forget_content(act.tx, act.now - holding.UNDO_FOR)
+        + posts.sweep(act.tx, act.now - YOUNG)
+        + posts.forget_seen(act.tx, act.now, SEEN_FOR)
+        + journal.forget_events(act.tx, before)
+        + bounces.sweep(act.tx, act.now - BOUNCES_FOR)
+    )
+
+
+JOBS: Mapping[str, Job] = {
+    holding.SUMMARY: Job(timedelta(minutes=5), holding.summarise),
+    "expire-holds": Job(timedelta(minutes=10), expire_holds),
+    "expire-tokens": Job(timedelta(hours=1), expire_tokens),
+    "forget": Job(timedelta(hours=1), forget),
+}
+
+
+def run(tx: Tx, site: Site, name: str, now: datetime) -> int:
+    """Do one job; the row of a job that only another version knows is left alone."""
+    job = JOBS.get(name)
+    return job.work(Act(tx, site, now, site.who(Way.CLOCK))) if job else 0

@@ -1,0 +1,89 @@
+"""A message as it came, understood once: everything that acts and rules may ask of it.
+
+Pure: it happens before the transaction, so that no lock waits for a parser.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from listserv.mail import automatic, message, mime, trace
+from listserv.mail.message import Author, Message, NoAuthor
+from listserv.mail.quoting import unquoted
+from listserv.model.envelope import Envelope
+
+SHORT = 20_000  # bytes; longer posts are never commands that lost their way
+COMMANDS = frozenset({"subscribe", "unsubscribe", "join", "leave", "signoff", "help", "remove", "info", "who", "which"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one message says.  The author is whom From names, or the reason why it names nobody."""
+
+    message: Message
+    mail_from: str  # of the envelope, "" is the null sender
+    author: Author | NoAuthor
+    message_id: str  # its own, or one made from its bytes
+    subject: str
+    robot: str | None  # why it is a machine's, or None
+    is_from_a_list: bool
+    named: frozenset[str]  # keys of To and Cc
+    recipients: int
+    key: bytes  # the same for the same post sent again
+    plain: str | None  # its text, capped
+    html: str | None
+
+    @property
+    def content(self) -> bytes:
+        return self.message.raw
+
+    @property
+    def author_address(self) -> str:
+        """In lower case, "" when From names nobody in particular."""
+        return self.author.address.key if isinstance(self.author, Author) else ""
+
+    @property
+    def hops(self) -> int:
+        return trace.hops(self.message)
+
+    @property
+    def command(self) -> str | None:
+        """The administrative word that its subject or its text consists of, or None."""
+        if len(self.content) > SHORT:
+            return None
+        lines = unquoted(self.plain, self.html)
+        said = [self.subject, *lines[:1]] if len(lines) <= 1 else [self.subject]
+        for line in said:
+            words = line.lower().strip(" .!").split()
+            if words and words[0] in COMMANDS and len(words) <= 2:
+                return line.strip()
+        return None
+
+
+def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
+    """Never raises, whatever the bytes are."""
+    parsed = message.parse(content)
+    named = message.recipients(parsed)
+    said = mime.text_parts(parsed)
+    given = message.message_id(parsed)
+    return Reading(
+        message=parsed,
+        mail_from=envelope.mail_from,
+        author=message.author(parsed),
+        message_id=given or f"<{hashlib.sha256(content).hexdigest()[:32]}@{hostname}>",
+        subject=message.subject(parsed),
+        robot=automatic.robot(parsed, envelope.mail_from),
+        is_from_a_list=any(field.name in ("list-id", "list-post", "mailing-list") for field in parsed.fields),
+        named=frozenset(address.key for address in named.addresses),
+        recipients=named.count,
+        key=_key(parsed, given),
+        plain=said.plain,
+        html=said.html,
+    )
+
+
+def _key(parsed: Message, message_id: str) -> bytes:
+    """SHA-256 over Message-ID, or Date and From in its place, and the body."""
+    name = message_id or "\n".join(
+        field.value.decode("latin-1") for field in (parsed.first("date"), parsed.first("from")) if field
+    )
+    return hashlib.sha256(name.encode() + b"\n" + hashlib.sha256(parsed.body).digest()).digest()

@@ -1,0 +1,132 @@
+"""What comes in: which door it is for, what it says, and one transaction that writes it all down.
+
+`read` is pure and happens before the transaction; `welcome` answers RCPT; `take` is the transaction.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from listserv.access_log import events
+from listserv.flows import answering, bouncing, confirming, joining, posting
+from listserv.flows.reading import Reading
+from listserv.flows.site import Act, Site
+from listserv.mail import recipient, tag
+from listserv.mail.recipient import Door, Recipient
+from listserv.model.address import parse
+from listserv.model.envelope import Envelope, Peer, Reply
+from listserv.model.group import Group, Joining
+from listserv.store import groups, journal, tokens
+from listserv.store.db import Tx
+
+UNKNOWN = Reply(550, "5.1.1", "no such address here")
+ELSEWHERE = Reply(550, "5.7.1", "we relay for nobody: this address is not ours")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an address of ours means here and now."""
+
+    address: str
+    door: Door
+    group: Group | None = None  # None: the operators
+    role: str = ""  # postmaster, abuse or security, when group is None
+    tag: str = ""
+
+
+def find(tx: Tx, site: Site, address: str) -> Target | Reply:
+    """The door behind an address, or the refusal that belongs to it."""
+    known = parse(address if "@" in address else f"{address}@{site.hostname}")
+    if known is None:
+        return UNKNOWN
+    role = recipient.site_role(known)
+    if not site.is_ours(known) and not (role and known.domain == site.hostname):
+        return ELSEWHERE
+    if role:
+        return Target(address, Door.OWNER, None, role)
+    readings = recipient.readings(known)
+    group = groups.longest(tx, [reading.group for reading in readings])
+    if group is None:
+        return UNKNOWN
+    meant = next(reading for reading in readings if reading.group == group.address)
+    return _closed(tx, site, group, meant) or Target(address, meant.door, group, "", meant.tag)
+
+
+def _closed(tx: Tx, site: Site, group: Group, meant: Recipient) -> Reply | None:
+    """A door that is shut says so where SMTP can: the sender's own server tells him."""
+    match meant.door:
+        case Door.SUBSCRIBE if group.policy.joining in (Joining.INVITE, Joining.CLOSED):
+            return Reply(
+                550, "5.7.1", f"people join {group.address} by invitation; {group.door('owner')} reaches the admins"
+            )
+        case Door.BOUNCES if meant.tag and site.tags.read_bounce(group.id, meant.tag) is None:
+            return Reply(550, "5.1.1", "no such return path")
+        case Door.UNSUBSCRIBE if meant.tag and site.tags.read_leave(group.id, meant.tag) is None:
+            return UNKNOWN
+        case Door.CONFIRM if meant.tag and not _issued(tx, meant.tag):
+            return Reply(550, "5.1.1", "no such confirmation; it may be too old")
+    return None
+
+
+def _issued(tx: Tx, token: str) -> bool:
+    return tag.read_token(token) is not None and tokens.find(tx, tag.digest(token)) is not None
+
+
+def welcome(tx: Tx, site: Site, address: str) -> Reply | None:
+    """None: this recipient is welcome; else the reply at RCPT."""
+    found = find(tx, site, address)
+    return found if isinstance(found, Reply) else None
+
+
+def forged_return_path(tx: Tx, site: Site, address: str) -> Group | None:
+    """The group, when this is a return path that we never made: somebody wants a member charged."""
+    known = parse(address)
+    meant = [r for r in recipient.readings(known) if r.door is Door.BOUNCES and r.tag] if known else []
+    group = groups.find(tx, meant[0].group) if meant else None
+    forged = group is not None and site.tags.read_bounce(group.id, meant[0].tag) is None
+    return group if forged else None
+
+
+def note_forgery(tx: Tx, site: Site, peer: Peer, mail_from: str, group: Group, now: datetime) -> None:
+    journal.write(tx, events.bounce_forged(now, site.writer(peer), group=group.address, mail_from=mail_from))
+
+
+def take(tx: Tx, site: Site, envelope: Envelope, reading: Reading) -> tuple[Reply, ...]:
+    """Write down what this message means to each of its recipients: one reply for SMTP, one each for LMTP."""
+    who = site.writer(envelope.peer, reading.author_address or envelope.mail_from)
+    act = Act(tx, site, envelope.at, who)
+    replies = [_one(act, envelope, reading, address) for address in envelope.rcpt_to]
+    if envelope.peer.lmtp:
+        return tuple(replies)
+    refused = [(a, r) for a, r in zip(envelope.rcpt_to, replies, strict=True) if not r.positive]
+    if not refused or len(refused) == len(replies):
+        return (replies[0],)
+    answering.tell_refusals(act, reading, refused)
+    return (Reply(250, "2.0.0", f"accepted for {len(replies) - len(refused)} of {len(replies)} recipients"),)
+
+
+def _one(act: Act, envelope: Envelope, reading: Reading, address: str) -> Reply:
+    target = find(act.tx, act.site, address)
+    if isinstance(target, Reply):
+        return target
+    group = target.group
+    if group is None:
+        return answering.to_operators(act, envelope, reading, target.role)
+    if not target.tag and target.door in (Door.POST, Door.OWNER, Door.CONFIRM):
+        answer = confirming.by_reference(act, group, reading, target.door)
+        if answer is not None:
+            return answer
+    match target.door:
+        case Door.POST:
+            return posting.take(act, group, envelope, reading)
+        case Door.OWNER:
+            return answering.to_admins(act, group, envelope, reading)
+        case Door.HELP:
+            return answering.help(act, group, reading)
+        case Door.SUBSCRIBE:
+            return joining.asked(act, group, reading)
+        case Door.UNSUBSCRIBE:
+            return joining.asked_to_leave(act, group, reading, target.tag)
+        case Door.CONFIRM:
+            return confirming.take(act, group, reading, target.tag)
+        case Door.BOUNCES:
+            return bouncing.take(act, group, reading, target.tag)

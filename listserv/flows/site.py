@@ -1,0 +1,60 @@
+"""The site as its acts see it: names, wording, secrets of one kind, and chance.
+
+Everything an act needs besides its transaction, so that acts stay plain functions of their arguments.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from listserv.access_log.events import Way, Who
+from listserv.hooks import Feature
+from listserv.mail import tag
+from listserv.model.address import Address
+from listserv.model.envelope import Peer
+from listserv.model.group import Group
+from listserv.store.db import Tx
+from listserv.texts import Texts
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    name: str
+    hostname: str  # HELO name, domain of our Message-IDs, authserv-id
+    url: str  # public base of the pages, "" when the web part is off
+    domains: frozenset[str]
+    operators: tuple[str, ...]
+    max_message_bytes: int
+    node: str
+    texts: Texts
+    tags: tag.Tagger
+    chance: Callable[[int], bytes]  # that many random octets
+    features: Sequence[Feature] = ()
+
+    def who(self, way: Way, account: str = "", ip: str = "") -> Who:
+        return Who(way, self.node, account, ip)
+
+    def writer(self, peer: Peer, account: str = "") -> Who:
+        """Somebody who acts by mail."""
+        return Who(Way.MAIL if peer.ip or peer.lmtp else Way.SHELL, self.node, account, peer.ip)
+
+    def is_ours(self, address: Address) -> bool:
+        return address.domain in self.domains
+
+    def message_id(self, word: str) -> str:
+        """A new Message-ID that begins with this word."""
+        return f"<{word}.{self.chance(12).hex()}@{self.hostname}>"
+
+    def leave_url(self, group: Group, tag_: str) -> str:
+        """The page behind the one-click link (RFC 8058), "" when the web part is off."""
+        return f"{self.url}/leave/{group.address}/{tag_}" if self.url else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One transaction's here and now: handed through the acts of one message, request or command."""
+
+    tx: Tx
+    site: Site
+    now: datetime
+    who: Who

@@ -1,0 +1,1 @@
+"""The words of the house: values only, no I/O, no clock, no chance."""

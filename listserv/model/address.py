@@ -1,0 +1,82 @@
+"""E-mail addresses, judged once and strictly at the edge.
+
+The grammar is RFC 5321 §4.1.2 `Mailbox` (dot-string or quoted-string, then a domain or an address
+literal), with RFC 6531 §3.3 letters; no comments, no folding, no control characters.  Reserved
+domains (.test, .invalid, .example, .localhost) are ordinary: closed networks and tests use them.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+import idna
+
+MAX_OCTETS = 254  # RFC 5321 §4.5.3.1.3: a path of 256 with its brackets
+MAX_LOCAL_OCTETS = 64  # RFC 5321 §4.5.3.1.1
+
+_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u00a0-\U0010ffff"
+_DOT_STRING = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*\Z")
+_QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\u00a0-\U0010ffff]|\\[\x20-\x7e])*"\Z')
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls, line ends, surrogates
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A mailbox: `local` as it was written, `domain` in lower case and as A-labels (RFC 5890 §2.3.2.1)."""
+
+    local: str
+    domain: str
+
+    def __str__(self) -> str:
+        return f"{self.local}@{self.domain}"
+
+    @property
+    def key(self) -> str:
+        """What two spellings of one mailbox have in common: everything in lower case."""
+        return f"{self.local.lower()}@{self.domain}"
+
+    @property
+    def is_ascii(self) -> bool:
+        """False needs SMTPUTF8 on every hop (RFC 6531 §3.1)."""
+        return self.local.isascii()
+
+
+def parse(text: str) -> Address | None:
+    """The address that `text` is, all of it, or None."""
+    local, at, domain = text.rpartition("@")
+    if not at or _FORBIDDEN.search(text):
+        return None
+    try:
+        if not (_DOT_STRING.match(local) or _QUOTED.match(local)) or len(local.encode()) > MAX_LOCAL_OCTETS:
+            return None
+    except UnicodeEncodeError:
+        return None
+    known = _literal(domain) if domain.startswith("[") else domain_name(domain)
+    if known is None or len(local.encode()) + 1 + len(known) > MAX_OCTETS:
+        return None
+    return Address(local, known)
+
+
+def domain_name(text: str) -> str | None:
+    """A domain in lower case and A-labels, or None; one label alone is a name too (`localhost`)."""
+    name = text.lower()
+    if not name.isascii():
+        try:
+            name = idna.encode(text, uts46=True).decode("ascii")
+        except idna.IDNAError:
+            return None
+    if len(name) > 253 or not all(_LABEL.match(label) for label in name.split(".")):
+        return None
+    return name
+
+
+def _literal(domain: str) -> str | None:
+    """RFC 5321 §4.1.3: [192.0.2.1] or [IPv6:2001:db8::1]."""
+    inside = domain[1:-1] if domain.endswith("]") else ""
+    try:
+        if inside[:5].lower() == "ipv6:":
+            return f"[IPv6:{ipaddress.IPv6Address(inside[5:])}]"
+        return f"[{ipaddress.IPv4Address(inside)}]"
+    except ValueError:
+        return None

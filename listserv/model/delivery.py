@@ -1,0 +1,46 @@
+"""A delivery is one edition to one mailbox; an outcome is how one attempt at it ended."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What goes over the wire in one transaction.  `head` ends with the empty line; both halves are CRLF.
+
+    Copies of one edition share the same `body` object; the head alone differs from member to member.
+    """
+
+    mail_from: str  # "" is the null sender
+    rcpt_to: tuple[str, ...]
+    head: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The next hop has taken responsibility (RFC 5321 §6.1)."""
+
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Not now: a 4xx, or no usable answer.
+
+    in_doubt     the peer was silent after the final dot: it may have the message (RFC 1047)
+    unreachable  the next hop itself could not be talked to, so the next copy would fare no better
+    """
+
+    reply: str
+    in_doubt: bool = False
+    unreachable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Never: a 5xx for this recipient or for this message."""
+
+    reply: str
+
+
+Outcome = Sent | Deferred | Failed

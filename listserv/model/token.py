@@ -1,0 +1,33 @@
+"""A stored, single-use, expiring right to one action."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Action(StrEnum):
+    JOIN = "join"  # the one who asked to join says yes
+    INVITE = "invite"  # the one who was invited says yes
+    LEAVE = "leave"  # the one who asked to leave says yes
+    RETURN = "return"  # undo of a leave
+    DECIDE = "decide"  # an admin decides on a hold
+    DECIDE_BATCH = "decide-batch"  # an admin decides on the holds of a summary
+    SECOND = "second"  # an admin confirms a decision that came from another mailbox
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a token stands for.  The token itself is only in the mail it was sent with."""
+
+    digest: bytes
+    action: Action
+    group_id: int | None
+    hold_id: int | None
+    actor: str  # key of the mailbox it was sent to
+    doc: Mapping[str, Any]
+    state: str  # open, used, expired
+    made_at: datetime
+    expires_at: datetime | None
+    used_at: datetime | None

@@ -1,0 +1,275 @@
+"""One mail transaction as plain values: what we shall say, and what the answers mean.
+
+Promises: no bare CR or LF and no unchecked address ever reaches the wire; every recipient gets exactly one
+outcome; work is linear in the size of the message.  Nothing here waits.
+
+Sources: RFC 5321 §3.3, §4.1.1, §4.2, §4.5.2 (dots), §4.5.3.1.10 (too many recipients); RFC 1870 (SIZE);
+RFC 6152 (8BITMIME); RFC 6531 (SMTPUTF8); RFC 1047 (doubt after the final dot).
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, Self
+
+from listserv.model import address
+from listserv.model.address import Address
+from listserv.model.delivery import Copy, Deferred, Failed, Outcome, Sent
+
+MAX_REPLY_CHARS = 500  # what is kept of a reply
+CACHE_BYTES = 16 * 1024 * 1024  # bodies remembered in their wire form, the newest always among them
+
+
+class Answer(NamedTuple):
+    """What the peer said to one command: the code, and its text in one clean line."""
+
+    code: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}".rstrip()
+
+    @property
+    def positive(self) -> bool:
+        return 200 <= self.code < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What the peer said it can do in its answer to EHLO."""
+
+    pipelining: bool = False
+    size: bool = False
+    eight_bit: bool = False
+    utf8: bool = False
+
+    @classmethod
+    def of(cls, extensions: Mapping[str, str]) -> Self:
+        """From EHLO keywords in lower case."""
+        return cls(*(word in extensions for word in ("pipelining", "size", "8bitmime", "smtputf8")))
+
+
+class Half(NamedTuple):
+    """A head or a body as DATA carries it."""
+
+    wire: bytes  # CRLF at the end, dots doubled
+    size: int  # octets as RFC 1870 §5 counts them: without the doubled dots
+    ascii: bool
+
+
+def half(content: bytes) -> Half:
+    """`content` ready for DATA.  ValueError when it holds a bare CR or LF: a mistake of ours, kept off the wire."""
+    ends = content.count(b"\r\n")
+    if content.count(b"\r") != ends or content.count(b"\n") != ends:
+        raise ValueError("bare CR or LF")
+    if content and not content.endswith(b"\r\n"):
+        content += b"\r\n"
+    size = len(content)
+    wire = content.replace(b"\r\n.", b"\r\n..")  # RFC 5321 §4.5.2
+    return Half(b"." + wire if wire.startswith(b".") else wire, size, content.isascii())
+
+
+class Bodies:
+    """Remembers the wire form of the bodies in use, because all copies of an edition share one body object.
+
+    An entry holds its body, so that no other object can get the same id; the oldest go when all together exceed
+    `CACHE_BYTES`.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[bytes, Half]] = OrderedDict()
+        self._bytes = 0
+
+    def half(self, body: bytes) -> Half:
+        """As the function `half`."""
+        known = self._known.get(id(body))
+        if known is not None:
+            return known[1]
+        made = half(body)
+        self._known[id(body)] = body, made
+        self._bytes += len(body)
+        while self._bytes > CACHE_BYTES and len(self._known) > 1:
+            _, (oldest, _) = self._known.popitem(last=False)
+            self._bytes -= len(oldest)
+        return made
+
+    def forget(self) -> None:
+        self._known.clear()
+        self._bytes = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A copy that is fit for the wire.  A recipient that is no address is None."""
+
+    sender: Address | None  # None: the null sender
+    recipients: tuple[Address | None, ...]
+    head: Half
+    body: Half
+    utf8_head: bool  # its header has letters beyond ASCII, in UTF-8
+
+    def mail(self, offers: Offers) -> bytes:
+        """The MAIL command with the parameters that the peer offered and this message needs."""
+        line = f"MAIL FROM:<{self.sender or ''}>"
+        if offers.size:
+            line += f" SIZE={self.head.size + self.body.size}"
+        # Where the peer does not offer it we send the octets as they are: what the author (and our DKIM signature)
+        # covers is not re-encoded, and every relay of today is 8-bit clean.  Not RFC 6152 §3 to the letter.
+        if offers.eight_bit and not (self.head.ascii and self.body.ascii):
+            line += " BODY=8BITMIME"
+        if offers.utf8 and self.needs_utf8:
+            line += " SMTPUTF8"
+        return f"{line}\r\n".encode()
+
+    @property
+    def needs_utf8(self) -> bool:
+        addresses = (self.sender, *self.recipients)
+        return self.utf8_head or not all(known is None or known.is_ascii for known in addresses)
+
+    def unfit(self, offers: Offers) -> list[Failed | None]:
+        """For each recipient why it cannot be said on this wire at all, or None."""
+        if self.sender and not (self.sender.is_ascii or offers.utf8):
+            return [_NO_UTF8] * len(self.recipients)
+        return [_unfit(recipient, offers) for recipient in self.recipients]
+
+
+_NO_UTF8 = Failed("553 5.6.7 the relay does not offer SMTPUTF8, which this address needs")
+_NO_ADDRESS = Failed("553 5.1.3 not an e-mail address")
+
+
+def _unfit(recipient: Address | None, offers: Offers) -> Failed | None:
+    if recipient is None:
+        return _NO_ADDRESS
+    return None if recipient.is_ascii or offers.utf8 else _NO_UTF8
+
+
+def rcpt(recipient: Address) -> bytes:
+    return f"RCPT TO:<{recipient}>\r\n".encode()
+
+
+def prepare(copy: Copy, bodies: Bodies) -> Transaction | Failed:
+    """The transaction that `copy` asks for, or why no relay can ever have it: then a mistake of ours is in it."""
+    sender = address.parse(copy.mail_from) if copy.mail_from else None
+    if copy.mail_from and sender is None:
+        return _ours("the return path is not an address")
+    if not copy.head.endswith(b"\r\n\r\n"):
+        return _ours("its header has no end")
+    try:
+        head, body = half(copy.head), bodies.half(copy.body)
+    except ValueError as error:
+        return _ours(str(error))
+    recipients = tuple(map(address.parse, copy.rcpt_to))
+    return Transaction(sender, recipients, head, body, not head.ascii and _is_utf8(copy.head))
+
+
+def _ours(fault: str) -> Failed:
+    return Failed(f"554 5.6.0 not sent, because this server made the message wrongly: {fault}")
+
+
+def _is_utf8(head: bytes) -> bool:
+    """A header in another 8-bit charset is no SMTPUTF8 message (RFC 6532 §3.2): it goes as it is."""
+    try:
+        head.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class Why(Enum):
+    """How a session came to its end."""
+
+    CLOSED = "closed"
+    SILENT = "silent"
+    NONSENSE = "nonsense"  # the peer does not speak SMTP, or answers what nobody asked
+    GOODBYE = "goodbye"  # 421, or QUIT
+
+
+class Ending(NamedTuple):
+    why: Why
+    text: str
+
+
+@dataclass(slots=True)
+class Hearing:
+    """What was heard during one transaction."""
+
+    answers: list[Answer]  # to MAIL, each RCPT and DATA, as far as they came
+    final: Answer | None = None  # to the final dot
+    dotted: bool = False  # the final dot was handed to the network
+    ended: Ending | None = None  # why the session is over, if it is
+
+    @property
+    def unheard(self) -> bool:
+        """The session was over before anybody listened to this transaction: it may be tried again at once."""
+        if self.answers:
+            return self.answers[0].code == 421
+        return self.ended is not None and self.ended.why in (Why.CLOSED, Why.GOODBYE)
+
+    def accepted(self, recipients: int) -> int:
+        """How many of the first `recipients` the peer took."""
+        if not self.answers or not self.answers[0].positive:
+            return 0
+        return sum(answer.positive for answer in self.answers[1 : recipients + 1])
+
+    def outcomes(self, recipients: int) -> list[Outcome]:
+        """One outcome per recipient.
+
+        What is refused at MAIL, DATA or the dot is refused for all whom RCPT did not refuse on their own.  Silence and
+        hang-ups are Deferred; after the dot they are in doubt; before any answer to MAIL the relay is unreachable.
+        """
+        if not self.answers:
+            return [self._lost(unreachable=True)] * recipients
+        if not self.answers[0].positive:
+            return [refusal(self.answers[0], unreachable=self.answers[0].code == 421)] * recipients
+        return [self._outcome(number, recipients) for number in range(1, recipients + 1)]
+
+    def _outcome(self, number: int, recipients: int) -> Outcome:
+        if number >= len(self.answers):
+            return self._lost()
+        answer = self.answers[number]
+        if answer.positive:
+            return self._shared(recipients)
+        if answer.code == 552 and not answer.text.startswith("5.2.") and self.accepted(number - 1):
+            return Deferred(str(answer))  # RFC 5321 §4.5.3.1.10: too many recipients, as old servers say it
+        return refusal(answer)
+
+    def _shared(self, recipients: int) -> Outcome:
+        """How it ended for the recipients that were accepted."""
+        if len(self.answers) < recipients + 2:
+            return self._lost()
+        if self.answers[-1].code != 354:
+            return refusal(self.answers[-1])
+        if self.final is None:
+            return self._lost(in_doubt=self.dotted)
+        return Sent(str(self.final)) if self.final.positive else refusal(self.final, in_doubt=self.final.code < 400)
+
+    def _lost(self, *, in_doubt: bool = False, unreachable: bool = False) -> Deferred:
+        """No answer came, or none that makes sense."""
+        assert self.ended, "answers are missing only when the session is over"
+        return Deferred(self.ended.text, in_doubt, unreachable or self.ended.why is Why.NONSENSE)
+
+
+def refusal(answer: Answer, *, in_doubt: bool = False, unreachable: bool = False) -> Outcome:
+    """Failed for a 5xx, Deferred for a 4xx and for what makes no sense here, such as a 354 to RCPT."""
+    if answer.code >= 500:
+        return Failed(str(answer))
+    if answer.code >= 400:
+        return Deferred(str(answer), in_doubt, unreachable)
+    return Deferred(f"451 4.5.0 the relay gave an answer to another question: {answer}"[:MAX_REPLY_CHARS], in_doubt)
+
+
+def read_answer(lines: Sequence[bytes]) -> Answer:
+    """One reply from its lines, each `250-text`, `250 text` or `250`, checked before; at most 500 characters in all."""
+    texts = [line[4:].decode("utf-8", "replace").strip() for line in lines]
+    if len(texts) > 1:
+        status = texts[0].partition(" ")[0] + " "  # RFC 2034 §4 repeats the status in each line
+        texts[1:] = [text.removeprefix(status) for text in texts[1:]]
+    return Answer(int(lines[0][:3]), clean(" ".join(texts))[: MAX_REPLY_CHARS - 4])
+
+
+def clean(text: str) -> str:
+    """`text` in one line without control characters."""
+    if text.isprintable():
+        return text
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

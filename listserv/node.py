@@ -1,0 +1,109 @@
+"""One node of the site, put together from its settings: database, secrets, keys, wording, features, access log.
+
+The daemon and the command line both begin here, so every command works beside a running daemon and
+makes what is missing.
+"""
+
+import hashlib
+import os
+import secrets as chance
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import make_url
+
+from listserv import keyring
+from listserv.access_log.journal import Journal
+from listserv.features import FEATURES
+from listserv.flows import expiring
+from listserv.flows.site import Site
+from listserv.keyring import Keyring
+from listserv.mail.tag import Tagger
+from listserv.settings import Settings
+from listserv.store import jobs, secrets
+from listserv.store.db import Database, Tx
+from listserv.store.upgrade import upgrade
+from listserv.texts import Texts
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Close it when done; `clock` is an argument of everything that happens here."""
+
+    settings: Settings
+    db: Database
+    site: Site
+    keys: Keyring
+    journal: Journal
+    clock: Callable[[], datetime]
+
+    @classmethod
+    def open(cls, settings: Settings, clock: Callable[[], datetime] = utc_now) -> Self:
+        """Raises what the parts raise: OSError, UnsafeKey, NewerDatabase, SQLAlchemy's errors."""
+        data_dir = settings.site.data_dir
+        data_dir.mkdir(parents=True, exist_ok=True)
+        db = Database(settings.database.url)
+        try:
+            _own_database(settings)
+            upgrade(db)
+            _own_database(settings)
+            secret = db.write_now(_prepare, clock())
+            keys = keyring.open(data_dir / "dkim", settings.site.domains, settings.dkim.selector)
+        except BaseException:
+            db.close()
+            raise
+        files = Journal(settings.access_log.path, retention_days=settings.access_log.retention_days)
+        return cls(settings, db, _site(settings, secret), keys, files, clock)
+
+    def close(self) -> None:
+        self.db.close()
+
+
+def node_name(settings: Settings) -> str:
+    """The same after every restart, and different for two nodes on one machine: the machine and a mark of its folder."""
+    mark = hashlib.sha256(str(settings.site.data_dir).encode()).hexdigest()[:4]
+    return f"{socket.gethostname()}-{mark}"
+
+
+def _prepare(tx: Tx, now: datetime) -> bytes:
+    jobs.ensure(tx, expiring.JOBS, now)
+    return secrets.ensure(tx, secrets.HMAC, chance.token_bytes(32), now)
+
+
+def _site(settings: Settings, secret: bytes) -> Site:
+    site = settings.site
+    return Site(
+        name=site.name,
+        hostname=site.hostname,
+        url=site.url if settings.http.listen else "",
+        domains=frozenset(site.domains),
+        operators=tuple(map(str, site.operators)),
+        max_message_bytes=settings.smtp.max_message_bytes,
+        node=node_name(settings),
+        texts=Texts([site.data_dir / "templates"]),
+        tags=Tagger((secret,)),
+        chance=chance.token_bytes,
+        features=FEATURES,
+    )
+
+
+def _own_database(settings: Settings) -> None:
+    """SQLite's files belong to whoever owns data_dir, and to nobody else."""
+    url = make_url(settings.database.url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return
+    owner = settings.site.data_dir.stat()
+    for suffix in ("", "-wal", "-shm"):
+        path = Path(url.database + suffix)
+        if path.exists():
+            path.chmod(0o600)
+            if os.geteuid() == 0:
+                os.chown(path, owner.st_uid, owner.st_gid)

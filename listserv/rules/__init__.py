@@ -1,0 +1,32 @@
+"""Judgement: facts in, a verdict out; pure."""
+
+from listserv.rules.authors import banned, moderated_group, moderated_member, stranger, unclear_author
+from listserv.rules.content import (
+    administrative_words,
+    from_another_list,
+    no_explicit_recipient,
+    own_loop,
+    robot,
+    too_big,
+    too_many_hops,
+    too_many_recipients,
+)
+from listserv.rules.judge import Facts, Judgement, Rule, judge
+
+__all__ = ["RULES", "Facts", "Judgement", "Rule", "judge"]
+
+RULES: tuple[Rule, ...] = (
+    own_loop,
+    robot,
+    too_many_hops,
+    too_big,
+    banned,
+    unclear_author,
+    stranger,
+    moderated_group,
+    moderated_member,
+    from_another_list,
+    no_explicit_recipient,
+    too_many_recipients,
+    administrative_words,
+)

@@ -1,0 +1,68 @@
+"""Rules about who wrote it."""
+
+from listserv.model.envelope import Proof
+from listserv.model.group import Joining, Posting, Role, Strangers
+from listserv.model.post import Hold, Reject, Verdict
+from listserv.rules.judge import Facts
+
+MODERATION = "every post to this group waits for an admin"
+
+
+def banned(facts: Facts) -> Verdict | None:
+    if facts.is_banned:
+        return Reject("5.7.1", f"{facts.author} may not post to {facts.group.address}")
+    return None
+
+
+def unclear_author(facts: Facts) -> Verdict | None:
+    if facts.author is None:
+        return Hold((f"the author is unclear: {facts.author_fault}",))
+    return None
+
+
+def stranger(facts: Facts) -> Verdict | None:
+    """A rejection only where SMTP itself tells the sender; behind an MTA of ours it would become a bounce."""
+    if facts.author is None or _may_post(facts):
+        return None
+    if facts.group.policy.strangers is Strangers.HOLD or facts.peer_is_trusted:
+        return Hold((_who(facts),))
+    return Reject("5.7.1", f"{_who(facts)}{_how_to_join(facts)}")
+
+
+def moderated_group(facts: Facts) -> Verdict | None:
+    """An admin's own post is held like any other unless From is proven."""
+    if not facts.group.policy.moderated:
+        return None
+    is_admin = facts.member is not None and facts.member.role.is_admin
+    return None if is_admin and facts.proof is Proof.PROVEN else Hold((MODERATION,))
+
+
+def moderated_member(facts: Facts) -> Verdict | None:
+    if facts.member is not None and facts.member.moderated:
+        return Hold(("posts of this member wait for an admin",))
+    return None
+
+
+def _may_post(facts: Facts) -> bool:
+    match facts.group.policy.posting:
+        case Posting.ANYONE:
+            return True
+        case Posting.MEMBERS:
+            return facts.member is not None
+        case Posting.MODERATORS:
+            return facts.member is not None and facts.member.role.is_admin
+        case Posting.OWNERS:
+            return facts.member is not None and facts.member.role is Role.OWNER
+
+
+def _who(facts: Facts) -> str:
+    if facts.member is not None:
+        return f"only {facts.group.policy.posting} may post to this group"
+    return "the author is not a member"
+
+
+def _how_to_join(facts: Facts) -> str:
+    group = facts.group
+    if facts.member is not None or group.policy.joining in (Joining.INVITE, Joining.CLOSED):
+        return f"; {group.door('owner')} reaches the admins"
+    return f" of {group.address}; to join, write to {group.door('subscribe')}"

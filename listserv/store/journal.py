@@ -1,0 +1,49 @@
+"""What is to be told later: access-log lines on their way to the file, the trace, and counts."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from sqlalchemy import delete, insert, select, update
+
+from listserv.access_log.events import Line
+from listserv.store.db import Tx
+from listserv.store.schema import counts, events, journal
+
+
+def write(tx: Tx, line: Line) -> None:
+    """One line of the access log; it reaches the file after this transaction's commit, whatever happens then."""
+    tx.execute(insert(journal).values(node=line.who.node, line=line.json()))
+
+
+def pending(tx: Tx, node: str, limit: int) -> list[tuple[int, str]]:
+    """(id, line) of what this node has to write, oldest first."""
+    chosen = select(journal.c.id, journal.c.line).where(journal.c.node == node).order_by(journal.c.id).limit(limit)
+    return [(row.id, row.line) for row in tx.execute(chosen)]
+
+
+def written(tx: Tx, ids: Sequence[int]) -> None:
+    """These stand in the file now."""
+    tx.execute(delete(journal).where(journal.c.id.in_(ids)))
+
+
+def note(tx: Tx, message_id: str, now: datetime, what: str, detail: str = "") -> None:
+    """One event in the life of a message, for `trace`."""
+    if message_id:
+        tx.execute(insert(events).values(message_id=message_id, at=now, what=what, detail=detail[:500]))
+
+
+def forget_events(tx: Tx, before: datetime) -> int:
+    return tx.execute(delete(events).where(events.c.at < before)).rowcount
+
+
+def count(tx: Tx, day: date, group_id: int | None, what: str, number: int = 1) -> None:
+    """Add to an aggregate; group None is the site."""
+    c = counts.c
+    mine = (c.day == day, c.group_id == (group_id or 0), c.what == what)
+    if tx.execute(update(counts).where(*mine).values(number=c.number + number)).rowcount == 0:
+        tx.execute(insert(counts).values(day=day, group_id=group_id or 0, what=what, number=number))
+
+
+def counted(tx: Tx, what: str) -> int:
+    """The sum of an aggregate over all days and groups."""
+    return sum(tx.execute(select(counts.c.number).where(counts.c.what == what)).scalars())

@@ -1,0 +1,106 @@
+"""Messages as they came, and the posts that they are."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, delete, exists, insert, select, update
+
+from listserv.store.db import Tx
+from listserv.store.schema import editions, holds, messages, posts, seen
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A post as the database knows it; `envelope` says how it came, for its Received line."""
+
+    id: int
+    group_id: int
+    number: int | None
+    digest: bytes
+    message_id: str
+    author: str
+    state: str
+    tries: int
+    node: str | None
+    cursor: int
+    edition_id: int | None
+    envelope: Mapping[str, Any]
+    received_at: datetime
+
+
+def keep(tx: Tx, content: bytes, now: datetime) -> bytes:
+    """The digest of these bytes, which are in the database now; the same bytes are stored once."""
+    digest = hashlib.sha256(content).digest()
+    if tx.execute(select(messages.c.digest).where(messages.c.digest == digest)).first() is None:
+        tx.execute(insert(messages).values(digest=digest, content=content, size=len(content), stored_at=now))
+    return digest
+
+
+def content(tx: Tx, digest: bytes) -> bytes | None:
+    """The bytes, or None when they have gone."""
+    found = tx.execute(select(messages.c.content).where(messages.c.digest == digest)).scalar_one_or_none()
+    return None if found is None else bytes(found)
+
+
+def sweep(tx: Tx, before: datetime) -> int:
+    """Remove messages older than `before` that no post, hold or edition needs any more."""
+    used = [exists().where(table.c.digest == messages.c.digest) for table in (posts, holds, editions)]
+    return tx.execute(delete(messages).where(messages.c.stored_at < before, *(~u for u in used))).rowcount
+
+
+def add(tx: Tx, *, state: str, now: datetime, **values: Any) -> int:
+    """The id of a new post; values are the columns of `posts`."""
+    made = insert(posts).values(state=state, due=now, received_at=now, **values).returning(posts.c.id)
+    return int(tx.execute(made).scalar_one())
+
+
+def get(tx: Tx, id: int) -> Post:
+    return post(tx.execute(select(posts).where(posts.c.id == id)).one())
+
+
+def move(tx: Tx, id: int, **values: Any) -> None:
+    """A decision: held to due, rejected, discarded, expired, or back."""
+    tx.execute(update(posts).where(posts.c.id == id).values(**values))
+
+
+def forget_content(tx: Tx, before: datetime) -> int:
+    """Finished posts from before this time let go of their bytes."""
+    over = posts.c.state.in_(("done", "rejected", "discarded", "expired"))
+    done = update(posts).where(over, posts.c.done_at < before, posts.c.digest.is_not(None))
+    return tx.execute(done.values(digest=None)).rowcount
+
+
+def seen_before(tx: Tx, group_id: int, key: bytes) -> str | None:
+    """What was answered to the same post before, or None."""
+    known = select(seen.c.reply).where(seen.c.group_id == group_id, seen.c.key == key)
+    return tx.execute(known).scalar_one_or_none()
+
+
+def remember(tx: Tx, group_id: int, key: bytes, reply: str, now: datetime) -> None:
+    """Raises IntegrityError when another transaction remembered it first: the caller is run again and finds it."""
+    tx.execute(insert(seen).values(group_id=group_id, key=key, reply=reply, at=now))
+
+
+def forget_seen(tx: Tx, now: datetime, keep_for: timedelta) -> int:
+    return tx.execute(delete(seen).where(seen.c.at < now - keep_for)).rowcount
+
+
+def post(row: Row[Any]) -> Post:
+    return Post(
+        row.id,
+        row.group_id,
+        row.number,
+        row.digest,
+        row.message_id,
+        row.author,
+        row.state,
+        row.tries,
+        row.node,
+        row.cursor,
+        row.edition_id,
+        row.envelope,
+        row.received_at,
+    )

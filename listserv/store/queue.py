@@ -1,0 +1,110 @@
+"""Tables as queues: claim, settle, and what a crash leaves.
+
+One mechanism for posts, deliveries and jobs.  A row is `due` until somebody claims it, then `taken`
+under a lease that its worker renews; `settle` writes the end, and only for the claim that still owns
+the row.  Events and notifications ring bells; these rows are the truth.
+
+| row | states | crash before the commit | crash after | repaired by |
+| --- | --- | --- | --- | --- |
+| posts | held → due → taken → done; held → rejected, discarded, expired; rejected, discarded → held (undo) | no 250 was given: the sender tries again, `seen` makes a second copy a no-op | the row is there | lease |
+| fan-out cursor | grows by chunk | chunk not there | chunk there; (edition, recipient) is unique | lease, cursor |
+| deliveries | due → taken → sent, failed, dropped; taken → due | the copy may have gone, its outcome not written (RFC 1047): sent twice, at most the transactions in flight plus 16 | outcome written | lease; `give_back` at the node's start |
+| tokens | open → used, expired | not redeemed | redeemed with its effect: same transaction | – |
+| jobs | due → taken → due later | not done | done twice at worst: jobs are idempotent | lease |
+| journal | there → gone | no line, and no 250 either | appended; the file's tail tells which lines it has already | next append |
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Table, func, literal_column, select, update
+
+from listserv.store.db import Tx
+
+LEASE = timedelta(seconds=20)
+
+
+def is_due(queue: Table) -> ColumnElement[bool]:
+    """A literal, not a parameter: only so do both planners see that the partial index serves."""
+    return queue.c.state == literal_column("'due'")
+
+
+def is_taken(queue: Table) -> ColumnElement[bool]:
+    return queue.c.state == literal_column("'taken'")
+
+
+def claim(
+    tx: Tx, queue: Table, node: str, now: datetime, limit: int, avoid: Collection[str] = ()
+) -> Sequence[Row[Any]]:
+    """Take up to `limit` due rows, longest due first, but none for a destination in `avoid`.
+
+    FOR UPDATE SKIP LOCKED lets many nodes claim side by side on PostgreSQL; SQLAlchemy leaves it out
+    for SQLite, where BEGIN IMMEDIATE has already put the claimants in a row.  The choice is a
+    MATERIALIZED CTE joined by UPDATE … FROM, because PostgreSQL may evaluate a bare IN (SELECT … LIMIT)
+    more than once and take too many, and plans it badly before the first ANALYZE.
+    """
+    c = queue.c
+    ready = select(c.id).where(is_due(queue), c.due <= now)
+    if avoid:
+        ready = ready.where(c.destination.not_in(avoid))
+    ready = ready.order_by(c.due, c.id).limit(limit).with_for_update(skip_locked=True)
+    chosen = ready.cte("chosen").prefix_with("MATERIALIZED")
+    rows = tx.execute(
+        update(queue)
+        .where(c.id == chosen.c.id)
+        .values(state="taken", lease=now + LEASE, node=node, tries=c.tries + 1)
+        .returning(*c)
+    ).all()
+    return sorted(rows, key=lambda row: (row.due, row.id))
+
+
+def settle(tx: Tx, queue: Table, id: int, tries: int, **values: Any) -> bool:
+    """Write down how it ended, if the row is still ours; a node that comes too late changes nothing."""
+    mine = update(queue).where(queue.c.id == id, queue.c.tries == tries, is_taken(queue))
+    return tx.execute(mine.values(lease=None, node=None, **values)).rowcount == 1
+
+
+def renew(tx: Tx, queue: Table, node: str, ids: Collection[int], now: datetime) -> None:
+    """A living worker keeps what it has in hand."""
+    c = queue.c
+    held = update(queue).where(c.id.in_(ids), c.node == node, is_taken(queue))
+    tx.execute(held.values(lease=now + LEASE))
+
+
+def lapsed(tx: Tx, queue: Table, now: datetime) -> bool:
+    """Whether any lease has run out."""
+    c = queue.c
+    return tx.execute(select(c.id).where(is_taken(queue), c.lease <= now).limit(1)).first() is not None
+
+
+def reclaim(tx: Tx, queue: Table, now: datetime) -> int:
+    """Rows whose lease ran out, due again at once: their node is dead or stuck."""
+    c = queue.c
+    lapsed = update(queue).where(is_taken(queue), c.lease <= now)
+    return tx.execute(lapsed.values(state="due", lease=None, node=None, due=now)).rowcount
+
+
+def give_back(tx: Tx, queue: Table, node: str, now: datetime) -> int:
+    """At its start: what this node's former run had in hand when it was killed, due at once."""
+    c = queue.c
+    mine = update(queue).where(is_taken(queue), c.node == node)
+    return tx.execute(mine.values(state="due", lease=None, node=None, due=now)).rowcount
+
+
+def size(tx: Tx, queue: Table) -> dict[str, int]:
+    """How many rows are in each state."""
+    counted = select(queue.c.state, func.count()).group_by(queue.c.state)
+    return {state: number for state, number in tx.execute(counted)}
+
+
+def next_due(tx: Tx, queue: Table) -> datetime | None:
+    """When the earliest waiting row wants to be claimed."""
+    return tx.execute(select(func.min(queue.c.due)).where(is_due(queue))).scalar()
+
+
+def longer_than(tx: Tx, queue: Table, number: int) -> bool:
+    """Whether more rows than this wait."""
+    c = queue.c
+    beyond = select(c.id).where(is_due(queue)).order_by(c.due, c.id).offset(number).limit(1)
+    return tx.execute(beyond).first() is not None

@@ -1,0 +1,330 @@
+"""The tables.  Columns for what is searched, documents for what is only read whole.
+
+Every queue (`posts`, `deliveries`, `jobs`) has the columns state, due, lease, tries and node;
+`store/queue.py` moves them and says what a crash leaves behind.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+VERSION = "0001"  # the newest migration; a database beyond it belongs to a newer program
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC time.  Naive ones are refused at this border."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive time: {value}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _table(name: str, *columns: Any, **options: Any) -> Table:
+    """Ids are never used twice, on SQLite either: tags in old mails name them."""
+    numbered = any(isinstance(c, Column) and c.name == "id" for c in columns)
+    return Table(name, metadata, *columns, sqlite_autoincrement=numbered, **options)
+
+
+def _id() -> Column[int]:
+    return Column("id", Id, primary_key=True)
+
+
+def _of(
+    table: str, *, nullable: bool = False, ondelete: str = "CASCADE", name: str = "", index: bool = False
+) -> Column[int]:
+    column = name or f"{table.removesuffix('es') if table == 'mailboxes' else table.removesuffix('s')}_id"
+    return Column(column, Id, ForeignKey(f"{table}.id", ondelete=ondelete), nullable=nullable, index=index)
+
+
+def _moment(name: str, *, nullable: bool = False) -> Column[datetime]:
+    return Column(name, Moment, nullable=nullable)
+
+
+def _queue() -> tuple[Column[Any], ...]:
+    """What every row that waits has.
+
+    state    due, taken, or one of the queue's own ends
+    due      not before this time
+    lease    a taken row belongs to `node` until then; renewed while the worker lives
+    tries    how often it was claimed; with the id it names one claim
+    """
+    return (
+        Column("state", String(12), nullable=False),
+        _moment("due"),
+        _moment("lease", nullable=True),
+        Column("tries", Integer, nullable=False, server_default="0"),
+        Column("node", String(255), nullable=True),
+    )
+
+
+def _waiting(table: str) -> tuple[Index, Index]:
+    """Small, whatever has been delivered: finished rows leave both indexes."""
+    due, taken = text("state = 'due'"), text("state = 'taken'")
+    return (
+        Index(f"ix_{table}_waiting", "due", "id", sqlite_where=due, postgresql_where=due),
+        Index(f"ix_{table}_taken", "lease", sqlite_where=taken, postgresql_where=taken),
+    )
+
+
+secrets = _table(
+    "secrets",
+    Column("name", String(40), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    _moment("made_at"),
+)
+
+accounts = _table(
+    "accounts",
+    _id(),
+    Column("name", String(200), nullable=False, server_default=""),
+    Column("region", String(200), nullable=False, server_default=""),
+    Column("country", String(200), nullable=False, server_default=""),
+    _moment("made_at"),
+)
+
+mailboxes = _table(
+    "mailboxes",
+    _id(),
+    _of("accounts", index=True),
+    Column("address", String(320), nullable=False),  # as it was written
+    Column("key", String(320), nullable=False, unique=True),  # in lower case: what two spellings share
+    Column("domain", String(255), nullable=False),
+    Column("language", String(12), nullable=False, server_default=""),
+    _moment("proven_at", nullable=True),
+    Column("bounces", Integer, nullable=False, server_default="0"),
+    _moment("bounced_at", nullable=True),
+    Column("bounce_reply", String(500), nullable=False, server_default=""),
+)
+
+groups = _table(
+    "groups",
+    _id(),
+    Column("address", String(320), nullable=False, unique=True),
+    Column("kind", String(12), nullable=False),
+    Column("policy", JSON, nullable=False),  # differences from model.group.DEFAULTS
+    Column("last_number", Integer, nullable=False, server_default="0"),
+    _moment("made_at"),
+)
+
+subscriptions = _table(
+    "subscriptions",
+    _id(),
+    _of("groups"),
+    _of("mailboxes", index=True),
+    Column("role", String(12), nullable=False),
+    Column("mode", String(12), nullable=False),
+    Column("moderated", Boolean, nullable=False),
+    _moment("joined_at"),
+    Column("how", String(200), nullable=False),
+    UniqueConstraint("group_id", "mailbox_id"),
+    Index("ix_subscriptions_fanout", "group_id", "id"),
+)
+
+bans = _table(
+    "bans",
+    Column("group_id", Id, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String(320), primary_key=True),
+    _moment("made_at"),
+)
+
+messages = _table(
+    "messages",
+    Column("digest", LargeBinary(32), primary_key=True),  # SHA-256 of the content
+    Column("content", LargeBinary, nullable=False),
+    Column("size", Integer, nullable=False),
+    _moment("stored_at"),
+)
+
+posts = _table(
+    "posts",
+    _id(),
+    _of("groups", index=True),
+    Column("number", Integer, nullable=True),
+    Column("digest", LargeBinary(32), nullable=True, index=True),
+    Column("message_id", String(998), nullable=False, index=True),
+    Column("author", String(320), nullable=False),
+    *_queue(),
+    Column("cursor", Id, nullable=False, server_default="0"),  # subscriptions up to here have their delivery
+    Column("edition_id", Id, nullable=True),
+    Column("envelope", JSON, nullable=False),
+    _moment("received_at"),
+    _moment("done_at", nullable=True),
+    UniqueConstraint("group_id", "number"),
+    *_waiting("posts"),
+)
+
+holds = _table(
+    "holds",
+    _id(),
+    Column("kind", String(12), nullable=False),  # post, join, mail
+    _of("groups", nullable=True),
+    _of("posts", nullable=True, index=True),
+    Column("digest", LargeBinary(32), nullable=True, index=True),
+    Column("author", String(320), nullable=False),
+    Column("author_name", String(200), nullable=False, server_default=""),
+    Column("subject", String(998), nullable=False, server_default=""),
+    Column("reasons", JSON, nullable=False),
+    Column("state", String(12), nullable=False),  # open, approved, rejected, discarded, expired
+    _moment("since"),
+    _moment("expires_at"),
+    Column("noticed", Boolean, nullable=False, server_default=text("false")),  # a notice or summary named it
+    Column("decided_by", String(320), nullable=False, server_default=""),
+    _moment("decided_at", nullable=True),
+    Index("ix_holds_group_state", "group_id", "state"),
+)
+
+tokens = _table(
+    "tokens",
+    Column("digest", LargeBinary(32), primary_key=True),  # SHA-256 of the token; the token itself is in the mail only
+    Column("action", String(24), nullable=False),
+    _of("groups", nullable=True),
+    _of("holds", nullable=True, index=True),
+    Column("actor", String(320), nullable=False),  # key of the mailbox it was sent to
+    Column("doc", JSON, nullable=False),
+    Column("state", String(12), nullable=False),  # open, used, expired
+    _moment("made_at"),
+    _moment("expires_at", nullable=True),  # None: lives as long as its hold
+    _moment("used_at", nullable=True),
+    Index("ix_tokens_actor", "actor", "action"),
+)
+
+editions = _table(
+    "editions",
+    _id(),
+    Column("kind", String(12), nullable=False),  # post, notice, forward
+    _of("posts", nullable=True, index=True),
+    _of("groups", nullable=True),
+    Column("style", String(12), nullable=False),  # personal, verp, bulk
+    Column("mail_from", String(320), nullable=False),  # of notices and bulk; else the return path bears a tag
+    Column("message_id", String(998), nullable=False, index=True),
+    Column("top", LargeBinary, nullable=False),  # our Received line
+    Column("fields", LargeBinary, nullable=False),  # the header that all copies share
+    Column("before", LargeBinary, nullable=False),  # body = before + content[start:] + after
+    Column("digest", LargeBinary(32), nullable=True, index=True),
+    Column("start", Integer, nullable=False, server_default="0"),
+    Column("after", LargeBinary, nullable=False),
+    Column("ad_id", Id, nullable=True),
+    _moment("made_at"),
+)
+
+deliveries = _table(
+    "deliveries",
+    _id(),
+    _of("editions"),
+    _of("mailboxes", nullable=True, ondelete="SET NULL", index=True),
+    Column("recipient", String(320), nullable=False),
+    Column("destination", String(255), nullable=False),
+    *_queue(),
+    _moment("made_at"),
+    _moment("done_at", nullable=True),
+    Column("reply", String(500), nullable=False, server_default=""),
+    UniqueConstraint("edition_id", "recipient"),
+    *_waiting("deliveries"),
+)
+
+jobs = _table("jobs", _id(), Column("name", String(40), nullable=False, unique=True), *_queue(), *_waiting("jobs"))
+
+journal = _table(  # lines on their way to the access log of the node that wrote them
+    "journal", _id(), Column("node", String(255), nullable=False, index=True), Column("line", String, nullable=False)
+)
+
+events = _table(  # what `trace` tells besides the deliveries
+    "events",
+    _id(),
+    Column("message_id", String(998), nullable=False, index=True),
+    _moment("at"),
+    Column("what", String(40), nullable=False),
+    Column("detail", String(500), nullable=False),
+)
+
+seen = _table(  # what was accepted lately, so that a sender's second try is a no-op
+    "seen",
+    Column("group_id", Id, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("reply", String(200), nullable=False),
+    Column("at", Moment, nullable=False, index=True),
+)
+
+counts = _table(  # aggregates only; also where things end that leave no row
+    "counts",
+    Column("day", Date, primary_key=True),
+    Column("group_id", Id, primary_key=True),  # 0: no group; counts outlive the group
+    Column("what", String(40), primary_key=True),
+    Column("number", Integer, nullable=False),
+)
+
+bounces = _table(
+    "bounces",
+    _id(),
+    _of("mailboxes", index=True),
+    _of("groups", nullable=True),
+    Column("at", Moment, nullable=False),
+    Column("status", String(12), nullable=False),
+    Column("diagnostic", String(500), nullable=False),
+    Column("message_id", String(998), nullable=False),
+)
+
+ads = _table(
+    "ads",
+    _id(),
+    Column("title", String(200), nullable=False),
+    Column("text", String, nullable=False),
+    Column("html", String, nullable=False, server_default=""),
+    Column("advertiser", String(200), nullable=False, server_default=""),
+    Column("groups", JSON, nullable=False),  # addresses; with topics empty too: everywhere
+    Column("topics", JSON, nullable=False),
+    Column("starts", Date, nullable=True),
+    Column("ends", Date, nullable=True),
+    Column("state", String(12), nullable=False),  # running, paused
+    _moment("made_at"),
+)
+
+ad_counts = _table(
+    "ad_counts",
+    Column("ad_id", Id, ForeignKey("ads.id", ondelete="CASCADE"), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("group_id", Id, primary_key=True),
+    Column("editions", Integer, nullable=False, server_default="0"),
+    Column("copies", Integer, nullable=False, server_default="0"),
+)

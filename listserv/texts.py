@@ -1,0 +1,177 @@
+"""The wording of every notice and page: templates under config/templates/<language>/, one file a text.
+
+A text is looked up in the reader's language, then in English; an operator's own folder
+(`templates/` in data_dir) goes before ours.  A mail template is a Subject line, an empty line, and the
+body; files that begin with `_` are pieces of others.  Missing facts are errors, never empty spots.
+
+Facts are data, whoever wrote them: each comes out as one line without control characters and without
+marks that turn the direction of what follows (UAX #9); several lines only by `indented` and `wrapped`.
+In HTML they are escaped besides.
+"""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_time
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2.runtime import Context
+from markupsafe import Markup
+
+DEFAULT_LANGUAGE = "en"
+WIDTH = 72  # characters of a line of ours; facts may be longer
+
+_UNSEEN = re.compile("[\u200b\u200e\u200f\u061c\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_GAP = re.compile(r"\n{3,}")
+
+
+def templates_folder() -> Path:
+    """Where our own templates are: beside the package in a checkout, inside it in an installed wheel."""
+    package = Path(__file__).parent
+    beside = package.parent / "config" / "templates"
+    return beside if beside.is_dir() else package / "_config" / "templates"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    subject: str
+    body: str
+
+
+class Texts:
+    """Templates from `folders`, first found first; `reload` after SIGHUP."""
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        self._folders = [*folders, templates_folder()]
+        self.reload()
+
+    def reload(self) -> None:
+        self._environment = _environment(self._folders)
+        self._find = cache(self._choose)
+
+    def mail(self, name: str, language: str, **facts: Any) -> Text:
+        """The notice `name` in this language; its subject is one line whatever the facts hold."""
+        head, _, body = self._render(f"{name}.txt", language, facts).partition("\n\n")
+        subject = one_line(head.removeprefix("Subject:"))
+        return Text(subject, _GAP.sub("\n\n", body).strip("\n") + "\n")
+
+    def page(self, name: str, language: str, **facts: Any) -> str:
+        """HTML; every fact is escaped."""
+        return self._render(f"{name}.html", language, facts)
+
+    def _render(self, file: str, language: str, facts: dict[str, Any]) -> str:
+        """`language` is a fact too: that of the template, so that dates speak as the words around them."""
+        found = self._find(file, language)
+        return self._environment.get_template(found).render({**facts, "language": found.partition("/")[0]})
+
+    def _choose(self, file: str, language: str) -> str:
+        names = [f"{language}/{file}", f"{language.partition('-')[0]}/{file}", f"{DEFAULT_LANGUAGE}/{file}"]
+        known = [name for name in names if any((folder / name).is_file() for folder in self._folders)]
+        return known[0] if known else names[-1]
+
+
+class _Environment(Environment):
+    def join_path(self, template: str, parent: str) -> str:
+        """A piece is of the language of the template that uses it."""
+        return f"{parent.partition('/')[0]}/{template}"
+
+
+class _Lines(str):
+    """Text that may break lines, because a filter has seen to each of them."""
+
+    __slots__ = ()
+
+
+def _environment(folders: Sequence[Path]) -> Environment:
+    made = _Environment(
+        loader=FileSystemLoader([str(folder) for folder in folders]),
+        undefined=StrictUndefined,
+        autoescape=select_autoescape(["html"], default_for_string=False),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_finish,
+    )
+    made.filters |= {
+        "plural": plural,
+        "short": short,
+        "indented": indented,
+        "wrapped": wrapped,
+        "moment": moment,
+        "day": day,
+        "kind": lambda value: type(value).__name__,
+    }
+    return made
+
+
+def _finish(value: Any) -> Any:
+    """What an expression in a template puts out: markup and lines are done already, all else becomes one line."""
+    return value if isinstance(value, Markup | _Lines) else one_line(str(value))
+
+
+def one_line(text: str) -> str:
+    """The words with one blank between them, without what could end a line, hide text or turn its direction."""
+    return " ".join(_UNPRINTABLE.sub(" ", _UNSEEN.sub("", text)).split())
+
+
+def plural(number: int, one: str, many: str) -> str:
+    """`1 post`, `2 posts`."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def short(text: str, limit: int = 100) -> str:
+    """One line of at most `limit` characters; an ellipsis says that there was more."""
+    line = one_line(text)
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def indented(text: str, prefix: str = "    ") -> str:
+    """Each line of the text on lines of its own behind `prefix`, blank ones left out."""
+    lines = [one_line(line) for line in text.splitlines()]
+    return _Lines("\n".join(_wrap(line, prefix, prefix) for line in lines if line))
+
+
+def wrapped(text: str, first: str = "", rest: str | None = None) -> str:
+    """The text as one paragraph; `first` stands before its first line and `rest` before the others.
+
+    Without `rest`, the others begin under the first letter of the first.
+    """
+    return _Lines(_wrap(one_line(text), first, " " * len(first) if rest is None else rest))
+
+
+@pass_context
+def moment(context: Context, at: datetime) -> str:
+    """`22 November 2026, 10:02 UTC`, in the template's language."""
+    clock = format_time(at.astimezone(UTC), "short", locale=_locale(context["language"]))
+    return f"{day(context, at)}, {clock} UTC"
+
+
+@pass_context
+def day(context: Context, at: datetime) -> str:
+    """`22 November 2026`, in the template's language; the day is that of UTC."""
+    return format_date(at.astimezone(UTC), "long", locale=_locale(context["language"]))
+
+
+@cache
+def _locale(language: str) -> Locale:
+    """English is the one of day before month and 24 hours, and stands in for what Babel does not know."""
+    if language == DEFAULT_LANGUAGE:
+        return Locale("en", "GB")
+    try:
+        return Locale.parse(language, sep="-")
+    except (UnknownLocaleError, ValueError):
+        return Locale("en", "GB")
+
+
+def _wrap(line: str, first: str, rest: str) -> str:
+    """At the blanks only: addresses and links stay whole."""
+    return textwrap.fill(
+        line, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,1 @@
+"""Pages: the same acts as by mail, through another door."""

@@ -1,0 +1,1 @@
+"""Hands: the only code that sees both the store and the wire."""

@@ -1,0 +1,70 @@
+"""What the listener asks of the house, answered from the database: who is welcome, and what becomes of a message."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from listserv.flows import reading, receiving
+from listserv.flows.site import Site
+from listserv.model.envelope import Envelope, Peer, Reply
+from listserv.store import queue, schema
+from listserv.store.db import Database
+
+LARGE = 100_000  # bytes; reading more than this is done beside the event loop
+CROWDED = 1_000_000  # deliveries that wait; beyond it senders keep their mail
+BUSY_CHECKED_EVERY = 5.0  # seconds
+WRITTEN_ANEW = 2  # times the largest message has to be free on the disk
+
+OVERLOADED = Reply(452, "4.3.1", "more mail is waiting than we can take; please try again later")
+NO_SPACE = Reply(452, "4.3.1", "not enough space; please try again later")
+
+
+class Reception:
+    """The house of `net.house.House`.  `told` is called after each commit that may have made work."""
+
+    def __init__(
+        self, db: Database, site: Site, clock: Callable[[], datetime], told: Callable[[], None], data_dir: Path
+    ) -> None:
+        self._db = db
+        self._site = site
+        self._clock = clock
+        self._told = told
+        self._data_dir = data_dir
+        self._looked_at = -BUSY_CHECKED_EVERY
+        self._answer: Reply | None = None
+
+    async def recipient(self, peer: Peer, mail_from: str, address: str) -> Reply | None:
+        refusal = await self._db.read(receiving.welcome, self._site, address)
+        if refusal is not None and "bounces+" in address.lower():
+            group = await self._db.read(receiving.forged_return_path, self._site, address)
+            if group is not None:
+                await self._db.write(receiving.note_forgery, self._site, peer, mail_from, group, self._clock())
+                self._told()
+        return refusal
+
+    async def accept(self, envelope: Envelope, content: bytes) -> Sequence[Reply]:
+        hostname = self._site.hostname
+        if len(content) > LARGE:
+            read = await asyncio.to_thread(reading.read, content, envelope, hostname)
+        else:
+            read = reading.read(content, envelope, hostname)
+        replies = await self._db.write(receiving.take, self._site, envelope, read)
+        self._told()
+        return replies
+
+    async def busy(self) -> Reply | None:
+        """Looked up every few seconds: space for the largest message, and a queue that is not endless."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at >= BUSY_CHECKED_EVERY:
+            self._looked_at = now
+            self._answer = await self._look()
+        return self._answer
+
+    async def _look(self) -> Reply | None:
+        if shutil.disk_usage(self._data_dir).free < WRITTEN_ANEW * self._site.max_message_bytes:
+            return NO_SPACE
+        if await self._db.read(queue.longer_than, schema.deliveries, CROWDED):
+            return OVERLOADED
+        return None

@@ -1,0 +1,1 @@
+"""The test kit: a whole server and a whole outside world on loopback."""

@@ -1,0 +1,96 @@
+"""A PostgreSQL of our own: initdb in a temporary folder, a free port, fsync on, gone at the end."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import psycopg
+
+from listserv.store.db import Database
+from listserv.store.upgrade import upgrade
+from tests.kit.components import needs_postgresql
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A running server.  `database()` is a fresh one at the current schema, copied from a template."""
+
+    folder: Path
+    bin: Path
+    port: int
+
+    def url(self, name: str) -> str:
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{name}"
+
+    def database(self) -> str:
+        name = f"story{next(_numbers)}"
+        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template_listserv")
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        name = url.rpartition("/")[2]
+        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres", autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def ctl(self, *arguments: str) -> None:
+        _run(self.folder, str(self.bin / "pg_ctl"), "-D", str(self.folder / "data"), "-w", *arguments)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1"
+        self.ctl("-l", str(self.folder / "log"), "-o", options, "start")
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """From initdb to the end of the folder; skips the test where PostgreSQL is not installed."""
+    binaries = needs_postgresql().parent
+    folder = Path(tempfile.mkdtemp(prefix="listserv-pg-", dir="/tmp"))  # noqa: S108 - a short path, for its socket
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+    server = Postgres(folder, binaries, _free_port())
+    try:
+        _run(folder, str(binaries / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8")
+        server.start()
+        try:
+            _template(server)
+            yield server
+        finally:
+            server.ctl("-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _template(server: Postgres) -> None:
+    with psycopg.connect(f"host=127.0.0.1 port={server.port} user=postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE template_listserv")
+    database = Database(server.url("template_listserv"))
+    upgrade(database)
+    database.close()
+
+
+def _run(folder: Path, *command: str) -> None:
+    """As the user postgres when we are root: the server refuses to run as root."""
+    user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False,
+        user=user.pw_uid if user else None, group=user.pw_gid if user else None, extra_groups=[] if user else None,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,201 @@
+"""DATA in any cuts: what is kept, what is refused, and that nothing depends on the cuts."""
+
+import asyncio
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listserv.model.envelope import Reply
+from listserv.net import content
+from listserv.net.content import BARE, HEADER_TOO_BIG, NO_ROOM, Budget, Scanner, Spool, Wire, receive
+from listserv.net.gate import Limits
+from listserv.net.grammar import TOO_BIG
+
+ROOMY = Limits()
+TINY = Limits(spool_over=64)
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
+
+
+async def read(pieces: list[bytes], limits: Limits = ROOMY) -> tuple[Reply | None, bytes, bytes]:
+    """The fault, the content and what is left on the wire after DATA came in these pieces."""
+    wire = Wire(limit=content.CHUNK, loop=asyncio.get_running_loop())
+    spool = Spool(Budget(limits.memory), limits)
+
+    async def feed() -> None:
+        for piece in pieces:
+            wire.feed_data(piece)
+            await asyncio.sleep(0)
+        wire.feed_eof()
+
+    try:
+        feeding = asyncio.create_task(feed())
+        fault = await receive(wire, spool, limits)
+        await feeding
+        return fault, b"" if fault else await spool.load(), await wire.read()
+    finally:
+        spool.close()
+
+
+def cut(octets: bytes, places: set[int]) -> list[bytes]:
+    marks = sorted({0, len(octets), *(place % (len(octets) + 1) for place in places)})
+    return [octets[start:end] for start, end in pairwise(marks)]
+
+
+def expected(stream: bytes) -> tuple[Reply | None, bytes, bytes]:
+    """The same by the letter of RFC 5321 §4.1.1.4 and §4.5.2, over the whole stream at once."""
+    framed, _, rest = (b"\r\n" + stream).partition(b"\r\n.\r\n")
+    lines = (framed + b"\r\n")[2:]
+    if _BARE.search(lines):
+        return BARE, b"", rest
+    return None, b"".join(line.removeprefix(b".") for line in lines.splitlines(keepends=True)), rest
+
+
+@given(
+    st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b".", b"\0", b"a", b"\r\n.", b"..", b"bc"]), max_size=12),
+    st.sets(st.integers(0, 99), max_size=6),
+)
+def test_the_cuts_make_no_difference(tokens, places):
+    stream = b"".join(tokens) + b"\r\n.\r\nNOOP\r\n"
+    assert asyncio.run(read(cut(stream, places), TINY)) == expected(stream)
+
+
+@given(st.binary(max_size=400).map(lambda octets: _BARE.sub(b"", octets)), st.sets(st.integers(0, 400), max_size=5))
+def test_a_good_message_comes_through_byte_for_byte(message, places):
+    message += b"\r\n"
+    stuffed = message.replace(b"\r\n.", b"\r\n..")
+    stuffed = b"." + stuffed if stuffed.startswith(b".") else stuffed
+    assert asyncio.run(read(cut(stuffed + b".\r\n", places), TINY)) == (None, message, b"")
+
+
+@pytest.mark.parametrize("shift", [*range(-6, 7)])
+@pytest.mark.parametrize("multiple", [1, 2, 3])
+async def test_the_end_is_found_at_the_limits_of_the_reader(shift, multiple):
+    message = b"\r\n" + b"x" * (content.CHUNK * multiple + shift - 4) + b"\r\n"
+    assert await read([message + b".\r\nNOOP\r\n"]) == (None, message, b"NOOP\r\n")
+    assert (await read([message + b"\n.\n", b".\r\n" * 2 + b"\r\n.\r\n"]))[0] is BARE
+
+
+async def test_an_empty_message_is_a_message():
+    assert await read([b".\r\n"]) == (None, b"", b"")
+    assert await read([b".", b"\r", b"\nQUIT\r\n"]) == (None, b"", b"QUIT\r\n")
+
+
+async def test_the_peer_may_vanish_in_the_middle():
+    with pytest.raises(asyncio.IncompleteReadError):
+        await read([b"half a message\r\n."])
+
+
+@pytest.mark.parametrize(
+    ("message", "fault"),
+    [
+        (b"A: b\r\n" * 1000 + b"\r\nbody\r\n", None),
+        (b"A: b\r\n" * 1001 + b"\r\nbody\r\n", HEADER_TOO_BIG),
+        (b"A: b\r\n" + b" folded\r\n" * 5000 + b"\r\n", None),
+        (b"A: " + b"x" * 65_533 + b"\r\n\r\n", None),
+        (b"A: " + b"x" * 65_534 + b"\r\n\r\n", HEADER_TOO_BIG),
+        (b"A: " + b"x" * 65_000 + b"\r\n\tfolded" + b"y" * 1000 + b"\r\n\r\n", HEADER_TOO_BIG),
+        ((b"A: " + b"x" * 997 + b"\r\n") * 102 + b"\r\n", None),
+        ((b"A: " + b"x" * 997 + b"\r\n") * 103 + b"\r\n", HEADER_TOO_BIG),
+        (b"\r\n" + b"no header at all\r\n" * 50_000, None),
+        (b"\r\n" + b"x" * 1_000_000 + b"\r\n", None),
+        (b"A: b\r\n" * 1000, None),
+        (b"A: b\r\n" * 1001, HEADER_TOO_BIG),
+        (b"nothing but a line of text\r\n" * 5000, HEADER_TOO_BIG),
+    ],
+)
+async def test_a_header_has_limits_and_a_body_has_none(message, fault):
+    for pieces in ([message + b".\r\n"], cut(message + b".\r\n", set(range(0, len(message), 30_011)))):
+        assert (await read(pieces))[0] is fault
+
+
+async def test_the_limit_of_size_is_exact_and_does_not_count_the_dots():
+    limits = Limits(max_message_bytes=100)
+    message = b"." + b"x" * 97 + b"\r\n"
+    assert await read([b"." + message + b".\r\n"], limits) == (None, message, b"")
+    assert (await read([b"." + b"y" + message + b".\r\n"], limits))[0] is TOO_BIG
+
+
+async def test_a_refused_message_is_read_to_its_end_and_not_kept():
+    limits = Limits(max_message_bytes=1000, spool_over=100)
+    wire = Wire(limit=content.CHUNK, loop=asyncio.get_running_loop())
+    budget = Budget(1000)
+    spool = Spool(budget, limits)
+    wire.feed_data(b"x" * 900_000 + b"\r\n.\r\nNOOP\r\n")
+    assert await receive(wire, spool, limits) is TOO_BIG
+    assert await spool.load() == b""
+    assert budget.held == 0
+    assert await wire.readline() == b"NOOP\r\n"
+
+
+def test_a_scanner_gives_nothing_after_a_fault():
+    scanner = Scanner(ROOMY)
+    assert scanner.feed(b"\r\nfine\r\n") == b"fine"
+    assert scanner.feed(b"bad\n") == b""
+    assert scanner.feed(b"fine again\r\n") == scanner.end() == b""
+    assert scanner.fault is BARE
+
+
+async def test_a_big_message_goes_to_a_file_and_comes_back_whole():
+    budget = Budget(1_000_000)
+    spool = Spool(budget, Limits(spool_over=1000))
+    parts = [bytes([number]) * 700 for number in range(10)]
+    for part in parts:
+        await spool.write(part)
+        assert budget.held <= 1700
+    assert (spool.size, await spool.load()) == (7000, b"".join(parts))
+    spool.close()
+    assert budget.held == 0
+
+
+async def test_when_many_small_messages_fill_the_memory_they_are_spooled_too():
+    budget = Budget(1000)
+    spools = [Spool(budget, ROOMY) for _ in range(10)]
+    for spool in spools:
+        await spool.write(b"x" * 400)
+    assert budget.held <= 1000
+    assert [await spool.load() for spool in spools] == [b"x" * 400] * 10
+    for spool in spools:
+        spool.close()
+
+
+async def test_a_full_disk_is_a_452_and_the_message_is_read_on(monkeypatch, tmp_path):
+    monkeypatch.setattr(content.tempfile, "tempdir", str(tmp_path / "missing"))
+    assert (await read([b"x" * 1000 + b"\r\n" * 500 + b".\r\n"], TINY))[0] is NO_ROOM
+
+
+async def test_the_budget_serves_who_came_first_and_lets_a_giant_pass_alone():
+    budget = Budget(10)
+    order: list[str] = []
+
+    async def message(name: str, octets: int) -> None:
+        share = await budget.take(octets)
+        order.append(name)
+        await asyncio.sleep(0)
+        budget.give(share)
+
+    first = await budget.take(6)
+    tasks = [asyncio.create_task(message(*what)) for what in [("giant", 50), ("small", 1), ("other", 9)]]
+    await asyncio.sleep(0)
+    assert order == []  # small does not overtake giant, or giant would wait for ever
+    budget.give(first)
+    await asyncio.gather(*tasks)
+    assert order == ["giant", "small", "other"]
+
+
+async def test_who_gives_up_waiting_takes_nothing_along():
+    budget = Budget(10)
+    share = await budget.take(10)
+    gone, next_one = (asyncio.create_task(budget.take(10)) for _ in range(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    budget.give(share)
+    assert await asyncio.wait_for(next_one, 1) == 10
+    late = asyncio.create_task(budget.take(10))
+    await asyncio.sleep(0)
+    budget.give(10)
+    late.cancel()  # in the very moment in which it was its turn
+    await asyncio.gather(gone, late, return_exceptions=True)
+    assert await asyncio.wait_for(budget.take(10), 1) == 10
