@@ -51,8 +51,11 @@ class Line:
     rest: tuple[tuple[str, Value | None], ...] = ()
 
     def json(self) -> str:
-        """The line as one JSON object without line ends; a field that has nothing to say is left out."""
-        fields: list[tuple[str, Value | None]] = [
+        """The line as one JSON object without line ends.
+
+        The first nine fields are always there, "" or null when they have nothing to say; the rest is left out then.
+        """
+        always: list[tuple[str, Value | None]] = [
             ("time", rfc3339(self.time)),
             ("action", self.action),
             ("ip", self.who.ip),
@@ -62,10 +65,10 @@ class Line:
             ("post", self.post),
             ("node", self.who.node),
             ("way", self.who.way.value),
-            *self.rest,
         ]
-        said = {name: _safe(value) for name, value in fields if value is not None and value != "" and value != ()}
-        return msgspec.json.encode(said).decode()
+        said = [(name, value) for name, value in self.rest if value is not None and value != "" and value != ()]
+        record = {name: None if value is None else _safe(value) for name, value in (*always, *said)}
+        return msgspec.json.encode(record).decode()
 
 
 def rfc3339(time: datetime) -> str:

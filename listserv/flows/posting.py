@@ -1,6 +1,7 @@
 """A post: seen before? who wrote it? what do the rules say? written down with the answer it gets."""
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from listserv.access_log import events
 from listserv.flows import holding
@@ -34,13 +35,15 @@ def take(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
     match judgement.verdict:
         case Accept():
             said = _accept(act, group, envelope, reading)
-        case Hold(reasons):
-            said = _hold(act, group, envelope, reading, reasons, judgement.by)
-        case Discard(reason):
-            said = _discard(act, group, envelope, reading, reason, judgement.by)
-        case Reject() as refused:
-            _log_rejection(act, group, envelope, reading, judgement, refused.status)
-            return Reply(refused.code, refused.status, refused.text)
+        case Hold() as hold:
+            said = _hold(act, group, envelope, reading, hold.reasons, judgement.by)
+        case Discard() as discard:
+            said = _discard(act, group, envelope, reading, discard.reason, judgement.by)
+        case Reject() as refusal:
+            _log_rejection(act, group, envelope, reading, judgement, refusal.status)
+            return Reply(refusal.code, refusal.status, refusal.text)
+        case _:
+            assert_never(judgement.verdict)
     posts.remember(act.tx, group.id, reading.key, said, act.now)
     return Reply(250, "2.0.0", said)
 

@@ -1,7 +1,10 @@
 """Was this mail written by a machine, and may a machine of ours answer it?
 
-Two questions, because their mistakes cost differently.  What a robot sends never confirms, approves or
-posts anything (`robot`); besides, some mail that people write must not be answered by us (`unanswerable`).
+Three questions, because their mistakes cost differently:
+
+declared      it says itself that it is automatic: what a post may be discarded for
+robot         nothing in it may count as a person's answer: no confirmation, approval or command
+unanswerable  no automatic answer of ours may go to its sender
 
 Sources: RFC 3834 §2 (when not to answer) and §5 (Auto-Submitted), RFC 6522 (multipart/report),
 RFC 2369 and 2919 (List-*).  The other fields are what responders write that know neither.
@@ -9,10 +12,10 @@ X-Auto-Response-Suppress alone proves nothing: whole companies put it on what th
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container
 
 from listserv.mail import message
-from listserv.mail.message import Author, Message
+from listserv.mail.message import Author, Field, Message
 from listserv.mail.mime import content_type
 from listserv.mail.phrases import each
 
@@ -42,7 +45,7 @@ _FIELDS = frozenset(
     )
 )
 _REPORTS = frozenset(("multipart/report", "message/delivery-status", "message/disposition-notification"))
-_PRECEDENCES = frozenset(("bulk", "junk", "list", "auto_reply", "auto-reply", "autoreply"))
+_REPLIES = frozenset(("auto_reply", "auto-reply", "autoreply"))
 _DAEMONS = frozenset(("mailer-daemon", "double-bounce", "mail-daemon", "maildaemon"))
 
 # RFC 3834 §2, and what is on every list of names since procmail's FROM_DAEMON
@@ -63,7 +66,7 @@ _NAMED_BEHIND = (
     "-outgoing",
 )
 
-# A subject that begins so, before a colon, a dash, a bracket or its end.  Never enough alone.
+# How a responder's subject begins.  Never enough alone.
 _AWAY = re.compile(
     r"\W*(?:auto(?:matic|mated)?[ -]?(?:reply|response|respond)|out[ -]of[ -](?:the[ -])?office|ooo"
     r"|away from (?:my )?mail|vacation (?:reply|response|message|notice)|on (?:vacation|leave|holiday)"
@@ -77,7 +80,7 @@ _AWAY = re.compile(
     r"|automatisch antwoord|afwezig(?:heid)?|niet op kantoor|autosvar|automati(?:skt?|c) svar|frånvaro|ikke på kontoret"
     r"|fravær(?:smelding|sbesked)?|automaattinen vastaus|poissa|odpowied[źz] automatyczna|automatyczna odpowied[źz]"
     r"|poza biurem|автоматический ответ|автоответ|нет на месте|automatická odpověď|自動(?:応答|返信|回覆)"
-    r"|自动(?:回复|答复)|不在)",
+    r"|自动(?:回复|答复)|不在)(?![^\W_])",
     re.IGNORECASE,
 )
 # What mail systems write above a bounce.  Never enough alone.
@@ -90,11 +93,11 @@ _RETURNED = re.compile(
     re.IGNORECASE,
 )
 _SYSTEMS = _DAEMONS | each("postmaster system administrator")
-_ENDS_PHRASE = re.compile(r"\s*(?:[:：;,.!–—(\[]|-\s|\Z)")
+_ENDS = re.compile(r"\s*(?:[:：;,.!–—(\[]|-\s|\Z)")
 
 
-def robot(post: Message, mail_from: str) -> str | None:
-    """Why this was not written by a person, in words for the log; None when nothing says so.
+def declared(post: Message, mail_from: str) -> str | None:
+    """Why this says of itself that no person wrote it, in words for the log; None when it does not.
 
     mail_from  the envelope sender, "" for the null sender
     """
@@ -102,12 +105,15 @@ def robot(post: Message, mail_from: str) -> str | None:
         return "null sender"
     if _local(mail_from) in _DAEMONS or _from(post) in _DAEMONS:
         return "sent by a mailer daemon"
-    return _by_fields(post) or _by_subject(post)
+    return next(filter(None, map(_declares, post.fields)), None)
 
 
-def unanswerable(
-    post: Message, mail_from: str, ours: Mapping[str, object] | frozenset[str] = frozenset()
-) -> str | None:
+def robot(post: Message, mail_from: str) -> str | None:
+    """Why this reply was not written by a person to us; None when nothing says so."""
+    return declared(post, mail_from) or next(filter(None, map(_bulk, post.fields)), None) or _by_subject(post)
+
+
+def unanswerable(post: Message, mail_from: str, ours: Container[str] = ()) -> str | None:
     """Why no automatic answer may go to the sender; None when one may (RFC 3834 §2).
 
     ours  domains whose addresses are our own, in lower case: an answer there would go round in a circle
@@ -125,40 +131,43 @@ def unanswerable(
     return None
 
 
-def _by_fields(post: Message) -> str | None:
-    for field in post.fields:
-        if field.name.startswith("list-") or field.name == "mailing-list":
-            return f"{field.name}: it went through a mailing list"
-        if field.name in _FIELDS and _word(field.value) not in ("no", "none", "false"):
-            return field.name
-        if field.name == "auto-submitted" and _word(field.value) not in ("no", ""):  # RFC 3834 §5
-            return f"auto-submitted: {_word(field.value)}"
-        if field.name == "precedence" and _word(field.value) in _PRECEDENCES:
-            return f"precedence: {_word(field.value)}"
-        if field.name == "x-post-messageclass" and b"autoresponder" in field.value.lower():
-            return "x-post-messageclass: autoresponder"
-        if field.name == "delivered-to" and field.value.lower() in (b"autoresponder", b"responder"):
-            return "delivered-to: autoresponder"
-        if field.name == "content-type" and content_type(field.value)[0] in _REPORTS:
-            return content_type(field.value)[0]
+def _declares(field: Field) -> str | None:
+    word = _word(field.value)
+    if field.name == "auto-submitted" and word not in ("no", ""):  # RFC 3834 §5
+        return f"auto-submitted: {word}"
+    if field.name in _FIELDS and word not in ("no", "none", "false"):
+        return field.name
+    if field.name == "precedence" and word in _REPLIES:
+        return f"precedence: {word}"
+    if field.name == "x-post-messageclass" and b"autoresponder" in field.value.lower():
+        return "x-post-messageclass: autoresponder"
+    if field.name == "delivered-to" and field.value.lower() in (b"autoresponder", b"responder"):
+        return "delivered-to: autoresponder"
+    if field.name == "content-type" and content_type(field.value)[0] in _REPORTS:
+        return content_type(field.value)[0]
     return None
 
 
+def _bulk(field: Field) -> str | None:
+    if field.name.startswith("list-") or field.name == "mailing-list":
+        return f"{field.name}: it went through a mailing list"
+    word = _word(field.value)
+    return f"precedence: {word}" if field.name == "precedence" and word in ("bulk", "junk", "list") else None
+
+
 def _by_subject(post: Message) -> str | None:
-    """A machine's subject and one more sign: used as a prefix, answering nothing, marked by Exchange, or its sender."""
+    """A machine's subject and one more sign: it answers nothing, is a prefix, is marked by Exchange or sent by a system."""
     subject = message.subject(post)
-    found = _AWAY.match(subject)
     names = {field.name for field in post.fields}
     answers = not names.isdisjoint(("in-reply-to", "references"))
     if _RETURNED.match(subject) and (not answers or _from(post) in _SYSTEMS):
         return "subject of a bounce"
-    if not found or not _ENDS_PHRASE.match(subject, found.end()):
+    away = _AWAY.match(subject)
+    if away is None:
         return None
-    prefix = subject[found.end() :].lstrip().startswith((":", "：")) and not subject.endswith((":", "："))
+    prefix = re.match(r"\s*[:：]\s*\S", subject[away.end() :])
     marked = not names.isdisjoint(("x-auto-response-suppress", "x-ms-exchange-inbox-rules-loop"))
-    if prefix or marked or not answers:
-        return "out-of-office subject"
-    return None
+    return "out-of-office subject" if prefix or not answers or (marked and _ENDS.match(subject, away.end())) else None
 
 
 def _word(value: bytes) -> str:

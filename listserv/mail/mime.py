@@ -10,7 +10,7 @@ Sources: RFC 2045 (fields), RFC 2046 §5.1 (multipart), RFC 2183 (disposition), 
 import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from listserv.mail import message, words
 from listserv.mail.message import Field, Message
@@ -240,17 +240,9 @@ def _leave(path: list[_Open], boundaries: dict[bytes, int], place: int, end: int
 
 
 def _ended(open_: _Open, end: int) -> Part:
-    part = open_.part
-    return Part(
-        part.fields,
-        part.type,
-        part.parameters,
-        part.start,
-        part.body_at,
-        max(part.body_at, end),
-        open_.close_at,
-        tuple(open_.children),
-    )
+    """The part with its end, which an empty last part may push beyond the boundary's line end."""
+    inside = open_.children[-1].end if open_.children else open_.part.body_at
+    return replace(open_.part, end=max(inside, end), close_at=open_.close_at, children=tuple(open_.children))
 
 
 def _before(body: bytes, line_at: int) -> int:

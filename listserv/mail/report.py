@@ -113,7 +113,7 @@ def _recipients(content: bytes) -> Iterator[RecipientStatus]:
 
 def _value(fields: tuple[Field, ...], name: str) -> str:
     field = next((field for field in fields if field.name == name), None)
-    return words.text(field.value, MAX_TEXT) if field else ""
+    return " ".join(words.text(field.value, MAX_TEXT).split()) if field else ""
 
 
 def _untyped(value: str) -> str:

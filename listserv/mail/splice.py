@@ -58,10 +58,10 @@ def append_text(part: Part, body: bytes, text: str) -> Splice | None:
     first = [""] if old and (soft or not old.endswith(b"\n")) else []  # ends the author's last line
     last = [""] if not content or content.endswith(b"\n") else []  # elsewhere the boundary brings the line end
     block = "\r\n".join([*first, "", RULE, *(_flowed(lines) if part.flowed else lines), *last])
-    try:
-        return _at(part, content, old, len(old), block.encode(codec))
-    except UnicodeEncodeError:
+    octets = block.encode(codec, "replace")
+    if octets.decode(codec) != block:  # not in the charset, or, as ¥ in Shift_JIS, read as something else
         return None
+    return _at(part, content, old, len(old), octets)
 
 
 def insert_html(part: Part, body: bytes, markup: str) -> Splice | None:

@@ -1,6 +1,6 @@
 """People, their mailboxes and their subscriptions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -59,6 +59,19 @@ def members(tx: Tx, group_id: int) -> Iterable[Member]:
     """Ordered by address; read while the transaction is open, so that memory does not grow with the group."""
     by_address = _members(group_id).order_by(mailboxes.c.key).execution_options(yield_per=1000)
     return (_member(row) for row in tx.execute(by_address))
+
+
+def order(tx: Tx, group_id: int) -> list[int]:
+    """Ids of all subscriptions, by address: what `some` is asked for page by page, without a transaction held open."""
+    s, m = subscriptions.c, mailboxes.c
+    chosen = select(s.id).join(mailboxes, m.id == s.mailbox_id).where(s.group_id == group_id).order_by(m.key)
+    return list(tx.execute(chosen).scalars())
+
+
+def some(tx: Tx, group_id: int, ids: Sequence[int]) -> list[Member]:
+    """In the order of `ids`; those who have left meanwhile are left out."""
+    found = {row.id: _member(row) for row in tx.execute(_members(group_id).where(subscriptions.c.id.in_(ids)))}
+    return [found[id] for id in ids if id in found]
 
 
 def admins(tx: Tx, group_id: int) -> list[Member]:

@@ -55,6 +55,13 @@ def waiting(tx: Tx, group_id: int | None = None, *, operators: bool = False) -> 
     return [_held(row) for row in tx.execute(chosen)]
 
 
+def numbers(tx: Tx) -> dict[int, int]:
+    """How many open holds each group has; groups without any are left out."""
+    h = holds.c
+    counted = select(h.group_id, func.count()).where(h.state == "open", h.group_id.is_not(None)).group_by(h.group_id)
+    return {group_id: number for group_id, number in tx.execute(counted)}
+
+
 def some(tx: Tx, ids: Sequence[int]) -> list[Held]:
     """In the order of `ids`; those that are gone are left out."""
     found = {row.id: _held(row) for row in tx.execute(_all().where(holds.c.id.in_(ids)))}

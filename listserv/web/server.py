@@ -32,6 +32,7 @@ MAX_HEADER_BYTES = 16_384
 
 _AT_ONCE = 16  # connections accepted in one go
 _WAITING = 512  # connections that may wait in the kernel
+_PARTING_SECONDS = 1.0  # for a task to notice that its client is gone
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 30\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -59,9 +60,7 @@ class Pages:
         """Open all doors or none; then `bound` has their addresses in the order of `listen`, with the real ports."""
         self._config.load()
         logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns about every odd request
-        with contextlib.ExitStack() as undo:
-            sockets = [undo.enter_context(_bind(listen)) for listen in self._listen]
-            undo.pop_all()
+        sockets = _bind_all(self._listen)
         loop = asyncio.get_running_loop()
         for bound in sockets:
             server = await loop.create_server(self._connection, sock=bound, backlog=_AT_ONCE)
@@ -75,12 +74,11 @@ class Pages:
         guests = tuple(self._guests)
         for guest in guests:
             guest.shutdown()
-        tasks = set(self._state.tasks)
-        ends = {*tasks, *(guest.end for guest in guests)}
-        if ends:
-            await asyncio.wait(ends, timeout=grace)
+        tasks: set[asyncio.Future[None]] = set(self._state.tasks)
+        await _wait({*tasks, *(guest.end for guest in guests)}, grace)
         for guest in guests:
-            guest.transport.abort()
+            guest.transport.abort()  # who waits for a client goes on, and ends
+        await _wait(tasks, _PARTING_SECONDS)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -92,9 +90,10 @@ class Pages:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        for listen in self._listen:
-            if isinstance(listen, UnixSocket):
-                listen.path.unlink(missing_ok=True)
+        for door in self.bound:
+            if isinstance(door, UnixSocket):
+                door.path.unlink(missing_ok=True)
+        self.bound = ()
 
 
 class _Connection(H11Protocol):
@@ -156,6 +155,22 @@ def _config(app: ASGIApp) -> Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )
+
+
+async def _wait(ends: set[asyncio.Future[None]], seconds: float) -> None:
+    if ends:
+        await asyncio.wait(ends, timeout=seconds)
+
+
+def _bind_all(listens: Sequence[Listen]) -> list[socket.socket]:
+    with contextlib.ExitStack() as undo:
+        sockets = []
+        for listen in listens:
+            sockets.append(undo.enter_context(_bind(listen)))
+            if isinstance(listen, UnixSocket):
+                undo.callback(listen.path.unlink, missing_ok=True)
+        undo.pop_all()
+    return sockets
 
 
 def _bind(listen: Listen) -> socket.socket:

@@ -85,6 +85,15 @@ class House:
 
         return self.node.db.write_now(made)
 
+    def admin(self, group: Group, address: str, role: Role = Role.MODERATOR) -> None:
+        """One more who may decide."""
+
+        def made(tx: Tx) -> None:
+            mailbox = accounts.ensure(tx, _address(address), self.clock(), proven=True)
+            accounts.subscribe(tx, group.id, mailbox.id, self.clock(), "kit", role=role, mode=Mode.NONE)
+
+        self.node.db.write_now(made)
+
     def act(self, tx: Tx) -> Act:
         return Act(tx, self.node.site, self.clock(), self.node.site.who(Way.SHELL))
 

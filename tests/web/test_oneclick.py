@@ -130,8 +130,12 @@ async def test_a_wrong_tag_and_an_unknown_group_get_the_same_answer(tmp_path: Pa
         changed = ("b" if tag[0] == "a" else "a") + tag[1:]
         others = here.site.tags.leave(here.group.id + 1, 1)
         bounce = here.site.tags.bounce(here.group.id, 1)
-        paths = [f"/leave/walkers@lists.example/{each}" for each in (changed, others, bounce, "x", "%00", "%ff", tag * 99)]
-        paths += [f"/leave/{each}/{tag}" for each in ("sailors@lists.example", "walkers", "%00@lists.example", "@", "'")]
+        paths = [
+            f"/leave/walkers@lists.example/{each}" for each in (changed, others, bounce, "x", "%00", "%ff", tag * 99)
+        ]
+        paths += [
+            f"/leave/{each}/{tag}" for each in ("sailors@lists.example", "walkers", "%00@lists.example", "@", "'")
+        ]
         gone: list[Answer] = [await here.ask(method, path, ONE_CLICK if method == "POST" else b"") for path in paths]
         assert gone == [gone[0]] * len(paths)
         assert gone[0].status == 404
@@ -156,7 +160,14 @@ async def test_a_link_whose_case_was_folded_works(tmp_path: Path) -> None:
 
 async def test_no_address_redirects(tmp_path: Path) -> None:
     async with serving(tmp_path) as here:
-        for path in (here.links["ada@a.example"] + "/", "/leave", "/leave/", "/leave/walkers@lists.example", "//", "/health/"):
+        for path in (
+            here.links["ada@a.example"] + "/",
+            "/leave",
+            "/leave/",
+            "/leave/walkers@lists.example",
+            "//",
+            "/health/",
+        ):
             assert (await here.ask("POST", path, ONE_CLICK)).status == 404
 
 

@@ -1,0 +1,97 @@
+"""What the operator of the machine does with the queue.  Doing it twice is an answer, not an error."""
+
+from dataclasses import dataclass
+
+from listserv.access_log import events
+from listserv.flows.site import Act
+from listserv.store import deliveries, journal, secrets, waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """There is no delivery of this id, or none any more."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The delivery has ended so; nothing has changed."""
+
+    id: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """The delivery is being made in this moment; nothing has changed."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It is so now."""
+
+    id: int
+
+
+Result = Done | Unknown | Over | UnderWay
+
+
+def retry(act: Act, id: int) -> Result:
+    """The delivery is tried at once instead of later."""
+    found = waiting.get(act.tx, id)
+    if found is None:
+        return Unknown(id)
+    if found.state == "taken":
+        return UnderWay(id)
+    if found.state != "due":
+        return Over(id, found.state)
+    _hurry(act, id)
+    return Done(id)
+
+
+def retry_all(act: Act) -> int:
+    """How many deliveries are tried at once instead of later."""
+    return _hurry(act, None)
+
+
+def drop(act: Act, id: int) -> Result:
+    """The delivery is given up; its message's trace and the access log say by whom."""
+    found = waiting.get(act.tx, id)
+    if found is None:
+        return Unknown(id)
+    if not deliveries.drop(act.tx, id, act.now):
+        return UnderWay(id) if found.state == "taken" else Over(id, found.state)
+    line = events.delivery_dropped(
+        act.now, act.who, group=found.group, message_id=found.message_id, member=found.recipient
+    )
+    journal.write(act.tx, line)
+    journal.note(act.tx, found.message_id, act.now, "dropped", f"the copy for {found.recipient}, by the operator")
+    return Done(id)
+
+
+def pause(act: Act) -> bool:
+    """No delivery is begun from now on; False when it was so already.  Mail is still taken in."""
+    if secrets.get(act.tx, secrets.PAUSED) is not None:
+        return False
+    secrets.ensure(act.tx, secrets.PAUSED, b"1", act.now)
+    journal.write(act.tx, events.delivery_paused(act.now, act.who))
+    return True
+
+
+def resume(act: Act) -> bool:
+    """Deliveries go on; False when they were not paused."""
+    if secrets.get(act.tx, secrets.PAUSED) is None:
+        return False
+    secrets.remove(act.tx, secrets.PAUSED)
+    journal.write(act.tx, events.delivery_resumed(act.now, act.who))
+    return True
+
+
+def _hurry(act: Act, id: int | None) -> int:
+    hurried = deliveries.hurry(act.tx, act.now, id)
+    if hurried:
+        journal.write(act.tx, events.delivery_retried(act.now, act.who, copies=hurried))
+    return hurried

@@ -1,0 +1,129 @@
+"""Groups and their members by the thousand: counted, enrolled in sets, and what goes when a group goes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, bindparam, func, insert, or_, select, union, update
+
+from listserv.model.address import Address
+from listserv.model.group import Mode, Role
+from listserv.store.db import Tx
+from listserv.store.queue import is_due, is_taken
+from listserv.store.schema import accounts, bans, deliveries, editions, mailboxes, posts, subscriptions
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who is to have a place in a group."""
+
+    address: Address
+    name: str = ""
+    mode: Mode = Mode.EACH
+    role: Role = Role.MEMBER
+    moderated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What became of a number of people; `banned` are keys."""
+
+    joined: int
+    already: int
+    banned: tuple[str, ...]
+
+
+def sizes(tx: Tx) -> dict[int, int]:
+    """How many have joined each group; a role alone is not counted, and groups without members are left out."""
+    s = subscriptions.c
+    joined = ~((s.role != Role.MEMBER) & (s.mode == Mode.NONE))
+    counted = select(s.group_id, func.count()).where(joined).group_by(s.group_id)
+    return {group_id: number for group_id, number in tx.execute(counted)}
+
+
+def enrol(tx: Tx, group_id: int, people: Sequence[Person], now: datetime, how: str) -> Enrolled:
+    """Give these people, each named once and at most some thousands, their places in a few statements.
+
+    Who has a place keeps it as it is, but an admin who had a role only gets the posts from now on.
+    """
+    by_key = {person.address.key: person for person in people}
+    keys = select(bans.c.key).where(bans.c.group_id == group_id, bans.c.key.in_(by_key))
+    banned = tuple(sorted(tx.execute(keys).scalars()))
+    for key in banned:
+        del by_key[key]
+    ids = _mailboxes(tx, by_key, now)
+    s = subscriptions.c
+    places = tx.execute(select(s.mailbox_id, s.id, s.role, s.mode).where(s.group_id == group_id, s.mailbox_id.in_(ids.values())))
+    known = {row.mailbox_id: row for row in places}
+    fresh = [(ids[key], person) for key, person in by_key.items() if ids[key] not in known]
+    if fresh:
+        fixed = {"group_id": group_id, "joined_at": now, "how": how}
+        rows = [
+            {"mailbox_id": id, "role": p.role.value, "mode": p.mode.value, "moderated": p.moderated, **fixed}
+            for id, p in fresh
+        ]
+        tx.execute(insert(subscriptions), rows)
+    woken = [row.id for key, p in by_key.items() if (row := known.get(ids[key])) and _is_woken(row, p)]
+    if woken:
+        tx.execute(update(subscriptions).where(s.id.in_(woken)).values(mode=Mode.EACH.value))
+    return Enrolled(len(fresh) + len(woken), len(known) - len(woken), banned)
+
+
+def under_way(tx: Tx, group_id: int) -> tuple[int, int]:
+    """Posts that are not handed out yet, and copies that are not delivered yet."""
+    waiting = select(func.count()).where(posts.c.group_id == group_id, or_(is_due(posts), is_taken(posts)))
+    return int(tx.execute(waiting).scalar_one()), int(tx.execute(select(func.count()).select_from(_copies(group_id))).scalar_one())
+
+
+def messages_under_way(tx: Tx, group_id: int) -> list[str]:
+    """The Message-IDs of the posts that are not handed out or not delivered to everybody yet."""
+    p, e = posts.c, editions.c
+    waiting = select(p.message_id).where(p.group_id == group_id, or_(is_due(posts), is_taken(posts)))
+    copies = _copies(group_id).subquery()
+    sent = select(e.message_id).join(copies, copies.c.edition_id == e.id).where(e.kind == "post")
+    return list(tx.execute(union(waiting, sent)).scalars())
+
+
+def _copies(group_id: int) -> Any:
+    d, e = deliveries.c, editions.c
+    waiting = or_(is_due(deliveries), is_taken(deliveries))
+    return select(d.edition_id).join(editions, e.id == d.edition_id).where(e.group_id == group_id, waiting)
+
+
+def _mailboxes(tx: Tx, people: dict[str, Person], now: datetime) -> dict[str, int]:
+    """The ids of their mailboxes by key, made with accounts of their own where they are new, and proven."""
+    m, a = mailboxes.c, accounts.c
+    chosen = select(m.id, m.key, m.account_id, m.proven_at, a.name).join(accounts, a.id == m.account_id)
+    known = {row.key: row for row in tx.execute(chosen.where(m.key.in_(people)))}
+    unproven = [row.id for row in known.values() if row.proven_at is None]
+    if unproven:
+        tx.execute(update(mailboxes).where(m.id.in_(unproven)).values(proven_at=now))
+    named = [(row.account_id, people[key].name) for key, row in known.items() if people[key].name and not row.name]
+    if named:
+        mine = update(accounts).where(a.id == bindparam("b_id")).values(name=bindparam("b_name"))
+        tx.execute(mine, [{"b_id": id, "b_name": name} for id, name in named])
+    made = _make(tx, [person for key, person in people.items() if key not in known], now)
+    return {**{key: int(row.id) for key, row in known.items()}, **made}
+
+
+def _make(tx: Tx, people: Sequence[Person], now: datetime) -> dict[str, int]:
+    if not people:
+        return {}
+    made = insert(accounts).returning(accounts.c.id, sort_by_parameter_order=True)
+    names = [{"name": person.name, "made_at": now} for person in people]
+    ids: Iterable[Any] = tx.execute(made, names).scalars()
+    rows = [
+        {
+            "account_id": id, "address": str(person.address), "key": person.address.key,
+            "domain": person.address.domain, "proven_at": now,
+        }
+        for id, person in zip(ids, people, strict=True)
+    ]
+    boxes = insert(mailboxes).returning(mailboxes.c.id, mailboxes.c.key)
+    return {key: int(id) for id, key in tx.execute(boxes, rows)}
+
+
+def _is_woken(place: Row[Any], person: Person) -> bool:
+    """An admin by role only, who is to get the posts too."""
+    return place.role != Role.MEMBER and place.mode == Mode.NONE and person.mode is Mode.EACH

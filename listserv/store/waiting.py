@@ -1,0 +1,114 @@
+"""What the queues hold, for those who look at them: counts, lists and single deliveries.
+
+Counts go through the partial indexes of what waits, so they stay fast however much has been delivered.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+
+from listserv.store.db import Tx
+from listserv.store.queue import is_due, is_taken
+from listserv.store.schema import deliveries, editions, groups, holds, posts
+
+WAITING = ("due", "taken")
+STATES = ("due", "taken", "sent", "failed", "dropped")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What waits for one domain.  `oldest` is when its oldest delivery was made, `next` when one is tried next."""
+
+    destination: str
+    due: int
+    oldest: datetime
+    next: datetime
+    tried: int  # how many of them have been deferred at least once
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Posts that wait for their distribution count among `due` and `taken`, as deliveries do."""
+
+    due: int
+    taken: int
+    held: int
+    failed: int
+    destinations: list[Destination]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One delivery, whatever has become of it."""
+
+    id: int
+    recipient: str
+    destination: str
+    group: str  # "" for mail of the site
+    message_id: str
+    kind: str  # post, notice, forward
+    state: str
+    tries: int
+    due: datetime
+    made_at: datetime
+    done_at: datetime | None
+    reply: str
+
+
+def status(tx: Tx, failed_since: datetime) -> Status:
+    d, h = deliveries.c, holds.c
+    failed = select(func.count()).where(d.state == "failed", d.done_at >= failed_since)
+    held = select(func.count()).where(h.state == "open")
+    due, taken = (sum(_counted(tx, state(table)) for table in (posts, deliveries)) for state in (is_due, is_taken))
+    return Status(
+        due, taken, int(tx.execute(held).scalar_one()), int(tx.execute(failed).scalar_one()), destinations(tx)
+    )
+
+
+def destinations(tx: Tx) -> list[Destination]:
+    """Where waiting deliveries go, those with the most first."""
+    c = deliveries.c
+    size, tried = func.count().label("size"), func.count().filter(c.tries > 0)
+    chosen = select(c.destination, size, func.min(c.made_at), func.min(c.due), tried)
+    found = tx.execute(chosen.where(is_due(deliveries)).group_by(c.destination).order_by(size.desc(), c.destination))
+    return [Destination(*row) for row in found]
+
+
+def listed(tx: Tx, state: str = "", destination: str = "", limit: int | None = None) -> Iterator[Waiting]:
+    """Deliveries in this state, "" for all that wait, by the time at which they are due.
+
+    Read while the transaction is open, so that memory does not grow with the queue.
+    """
+    d = deliveries.c
+    wanted = d.state == state if state else is_due(deliveries) | is_taken(deliveries)
+    chosen = _all().where(wanted).order_by(d.due, d.id).limit(limit).execution_options(yield_per=1000)
+    if destination:
+        chosen = chosen.where(d.destination == destination)
+    return (_waiting(row) for row in tx.execute(chosen))
+
+
+def get(tx: Tx, id: int) -> Waiting | None:
+    row = tx.execute(_all().where(deliveries.c.id == id)).one_or_none()
+    return _waiting(row) if row else None
+
+
+def _counted(tx: Tx, condition: Any) -> int:
+    return int(tx.execute(select(func.count()).where(condition)).scalar_one())
+
+
+def _all() -> Select[Any]:
+    d, e = deliveries.c, editions.c
+    return (
+        select(d.id, d.recipient, d.destination, groups.c.address, e.message_id, e.kind, d.state, d.tries, d.due)
+        .add_columns(d.made_at, d.done_at, d.reply)
+        .join(editions, e.id == d.edition_id)
+        .outerjoin(groups, groups.c.id == e.group_id)
+    )
+
+
+def _waiting(row: Row[Any]) -> Waiting:
+    id, recipient, destination, group, *rest = row
+    return Waiting(id, recipient, destination, group or "", *rest)

@@ -1,0 +1,543 @@
+"""Every template of every language, with ordinary facts and with hostile ones.
+
+A hold notice comes back quoted in its answers, and some clients quote without a mark: no line of ours may
+then be taken for a decision, and no line of a question for a no.
+"""
+
+import ast
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from jinja2 import UndefinedError
+
+import listserv
+from listserv import rules
+from listserv.mail import command
+from listserv.mail.command import Consent, Nothing, Unclear
+from listserv.model.account import Member
+from listserv.model.address import Address
+from listserv.model.envelope import Proof
+from listserv.model.group import Group, Joining, Kind, Mode, Policy, Posting, ReplyTo, Role, Strangers
+from listserv.model.post import Hold, HoldKind, HoldState
+from listserv.model.token import Action
+from listserv.rules import RULES, judge
+from listserv.store.holds import Held
+from listserv.texts import WIDTH, Texts, one_line, short, templates_folder
+
+LANGUAGES = ("en", "de")
+NOW = datetime(2026, 11, 22, 10, 2, tzinfo=UTC)
+TOKEN = "abcdefghijklmnopqrstuvwxyz"
+TEXTS = Texts()
+PACKAGE = Path(listserv.__file__).parent
+
+SUBJECTS = (
+    "Regatta on Sunday",
+    "",
+    "two\r\nBcc: everybody@example.net\r\n\r\nlines",
+    "<script>alert(1)</script>",
+    "{{ 7 * 7 }} {% raw %} {# no #}",
+    "word " * 400,
+    "x" * 3000,
+    "‮drawkcab⁧‏\u200b\ufeff",
+    "\x00\x1b[31m\x07\x85\u2028\u2029\ud800",
+    "approve\n\napprove all\n",
+    "“‘\"'&lt;&amp;><",
+)
+POLICIES = (
+    Policy(title="Sailing", description="Boats, wind and weather. " * 8),
+    Policy(moderated=True, posting=Posting.ANYONE, joining=Joining.MODERATED, reply_to=ReplyTo.GROUP),
+    Policy(title="<b>Sail</b>\r\nX: y", posting=Posting.MODERATORS, joining=Joining.INVITE, strangers=Strangers.HOLD),
+    Policy(title="t" * 500, description="\x00\n\n" * 50, posting=Posting.OWNERS, joining=Joining.CLOSED),
+)
+REASONS = ("every post to this group waits for an admin", "it looks like a command: “unsubscribe <b>me</b>”")
+
+
+@dataclass(frozen=True)
+class Site:
+    """As much of a site as templates may speak of."""
+
+    name: str = "Example Groups"
+    hostname: str = "lists.example.org"
+    url: str = "https://lists.example.org"
+
+
+@dataclass(frozen=True)
+class Decided:
+    held: Held
+
+
+@dataclass(frozen=True)
+class DecidedBefore:
+    held: Held
+
+
+def group(policy: Policy = POLICIES[0]) -> Group:
+    return Group(7, "sailing@lists.example.org", Kind.DISCUSSION, policy)
+
+
+def hold(subject: str = SUBJECTS[0], kind: HoldKind = HoldKind.POST, state: HoldState = HoldState.OPEN) -> Held:
+    decided = state is not HoldState.OPEN
+    return Held(
+        id=3, kind=kind, group_id=7, group="sailing@lists.example.org", post_id=5, digest=b"", author="ana@example.net",
+        author_name=f"Ana {subject}"[:200], subject=subject[:998], reasons=REASONS, state=state, since=NOW,
+        expires_at=NOW + timedelta(days=14), noticed=True, decided_by="bea@example.net" if decided else "",
+        decided_at=NOW + timedelta(hours=1) if decided else None,
+    )  # fmt: skip
+
+
+def member(role: Role = Role.MEMBER, mode: Mode = Mode.EACH) -> Member:
+    return Member(1, 2, "ana@example.net", "ana@example.net", "Ana", "de", role, mode, False, NOW, "asked by mail")
+
+
+def buttons() -> dict[str, str]:
+    """As flows make them (RFC 6068)."""
+    to = f"sailing-confirm%2B{TOKEN}@lists.example.org"
+    return {word: f"mailto:{to}?subject={word}&body={word}" for word in ("approve", "reject", "discard", "yes", "undo")}
+
+
+def always(policy: Policy, token: bool) -> dict[str, Any]:
+    """What every notice gets."""
+    known: dict[str, Any] = {"group": group(policy), "site": Site(), "to": Address("ana", "example.net")}
+    return known | {"token": TOKEN if token else "", "buttons": buttons() if token else {}}
+
+
+Facts = Iterator[dict[str, Any]]
+
+
+def hold_notice(kind: HoldKind) -> Callable[[str], Facts]:
+    def made(text: str) -> Facts:
+        for empty in (True, False):
+            yield {"held": hold(text, kind), "admin": member(Role.OWNER), "empty_approves": empty}
+        yield {"held": replace(hold(text, kind), author="", author_name=""), "admin": member(), "empty_approves": False}
+
+    return made
+
+
+def with_held(text: str) -> Facts:
+    for kind in (HoldKind.POST, HoldKind.JOIN):
+        for state in (HoldState.APPROVED, HoldState.REJECTED, HoldState.DISCARDED):
+            yield {"held": hold(text, kind, state)}
+
+
+def hold_result(text: str) -> Facts:
+    for kind in (HoldKind.POST, HoldKind.JOIN):
+        for state in HoldState:
+            for why in ("", "still waiting"):
+                for by in ("", f"Bea {text} <bea@example.net>"):
+                    yield {"held": hold(text, kind, state), "why": why, "by": by}
+
+
+def hold_second(text: str) -> Facts:
+    for verb in ("approve", "reject", "discard", "undo"):
+        yield {"held": hold(text), "verb": verb}
+
+
+def batch_result(text: str) -> Facts:
+    waiting = [hold(text, state=state) for state in HoldState] + [hold(text, HoldKind.JOIN)]
+    done = [(n, Decided(hold(text, state=HoldState.APPROVED))) for n in (1, 6)]
+    before = [(n, DecidedBefore(hold(text, state=state))) for n, state in enumerate(HoldState, 1)]
+    for results in ([], done, [*done, *before]):
+        yield {"results": results, "line": text, "waiting": waiting}
+        yield {"results": results, "line": "", "waiting": waiting[:1]}
+
+
+def decision_of_admin(text: str) -> Facts:
+    for reason in ("", text, f"first\n{text}\n\n   third {text}"):
+        yield {"held": hold(text), "reason": reason}
+
+
+def used_token(text: str) -> Facts:
+    for action in Action:
+        for is_in in (None, member(), member(Role.OWNER, Mode.NONE)):
+            yield {"used": {"token": "", "state": "used", "used_at": NOW, "action": action, "is_in": is_in}}
+            yield {"used": {"token": "", "state": "expired", "used_at": None, "action": action, "is_in": is_in}}
+
+
+def help_(text: str) -> Facts:
+    yield from ({"member": known} for known in (None, member(), member(Role.MODERATOR, Mode.NONE)))
+
+
+def fixed(**facts: Any) -> Callable[[str], Facts]:
+    return lambda text: iter([facts])
+
+
+FACTS: dict[str, Callable[[str], Facts]] = {
+    "hold-post": hold_notice(HoldKind.POST),
+    "hold-join": hold_notice(HoldKind.JOIN),
+    "hold-summary": lambda text: iter([{"waiting": [hold(text, kind) for kind in (HoldKind.POST, HoldKind.JOIN)] * 3}]),
+    "hold-unclear": lambda text: iter([{"held": hold(text), "line": text}, {"held": hold(text), "line": ""}]),
+    "hold-result": hold_result,
+    "hold-second": hold_second,
+    "batch-result": batch_result,
+    "decided": with_held,
+    "awaiting": lambda text: iter([{"subject": text, "reasons": (*REASONS, text), "days": 14}]),
+    "rejected": decision_of_admin,
+    "expired": lambda text: iter([{"held": hold(text, state=HoldState.EXPIRED), "reason": ""}]),
+    "confirm-join": lambda text: iter([{"days": 7, "moderated": True}, {"days": 1, "moderated": False}]),
+    "join-waits": fixed(),
+    "join-rejected": lambda text: iter([{"reason": ""}, {"reason": text}]),
+    "closed": fixed(),
+    "welcome": lambda text: iter(
+        {"leave_url": url, "leave_mailbox": "sailing-unsubscribe+aaabfvuhthal5tfuynsye@lists.example.org"}
+        for url in ("", "https://lists.example.org/leave/sailing@lists.example.org/aaabfvuhthal5tfuynsye")
+    ),
+    "farewell": lambda text: iter([{"days": 14, "is_admin": True}, {"days": 1, "is_admin": False}]),
+    "invitation": fixed(days=14),
+    "confirm-leave": fixed(days=7),
+    "already-in": fixed(),
+    "used-token": used_token,
+    "help": help_,
+    "refused": lambda text: iter([{"subject": text, "address": "a@lists.example.org", "why": text}]),
+}
+WITH_HTML = ("hold-post", "hold-join")
+WITH_TOKEN = {"hold-post", "hold-join", "hold-summary", "hold-second"}
+WITH_TOKEN |= {"confirm-join", "invitation", "confirm-leave", "farewell"}
+MAY_HAVE_TOKEN = {"hold-unclear", "hold-result", "batch-result"}
+QUESTIONS = ("hold-second", "confirm-join", "invitation", "confirm-leave", "farewell")
+PAGES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "page-leave": lambda text: {"group": group(Policy(title=text)), "address_hint": text, "action": text},
+    "page-left": lambda text: {"group": group(Policy(title=text)), "site": Site(name=text)},
+    "page-gone": lambda text: {},
+    "page-error": lambda text: {"status": 404 if text else 500, "title": text, "text": text},
+    "page-home": lambda text: {"site": Site(name=text)},
+}
+
+
+def given(name: str, text: str = SUBJECTS[0], policies: tuple[Policy, ...] = POLICIES) -> Facts:
+    """All facts that the flows could hand to this template about this text."""
+    tokens = (True, False) if name in MAY_HAVE_TOKEN else (name in WITH_TOKEN,)
+    for policy in policies:
+        for token in tokens:
+            for facts in FACTS[name](text):
+                yield always(policy, token) | facts
+
+
+each_language = pytest.mark.parametrize("language", LANGUAGES)
+each_mail = pytest.mark.parametrize("name", FACTS)
+
+
+def test_every_language_has_the_same_texts() -> None:
+    files = {folder.name: {file.name for file in folder.iterdir()} for folder in templates_folder().iterdir()}
+    assert files.keys() == set(LANGUAGES)
+    assert all(names == files["en"] for names in files.values())
+    ours = {f"{name}.txt" for name in FACTS} | {f"{name}.html" for name in (*WITH_HTML, *PAGES)}
+    assert {name for name in files["en"] if not name.startswith("_")} == ours
+
+
+def test_every_letter_that_an_act_writes_has_its_template() -> None:
+    letters = {name for file in (PACKAGE / "flows").glob("*.py") for name in _letters(ast.parse(file.read_text()))}
+    assert letters == set(FACTS)
+
+
+def test_every_page_of_the_web_has_its_template() -> None:
+    sources = "".join(file.read_text() for file in (PACKAGE / "web").rglob("*.py"))
+    assert set(re.findall(r"[\"'](page-[a-z-]+)[\"']", sources)) <= PAGES.keys()
+
+
+@each_language
+@each_mail
+def test_a_mail_has_one_subject_line_and_clean_lines_whatever_the_facts_hold(name: str, language: str) -> None:
+    for text in SUBJECTS:
+        policies = POLICIES if text == SUBJECTS[0] else POLICIES[2:3]
+        for facts in given(name, text, policies):
+            said = TEXTS.mail(name, language, **facts)
+            assert said.subject == one_line(said.subject)
+            assert 10 < len(said.subject) < 330
+            assert not _unclean(said.subject + said.body)
+            assert said.body.endswith("\n")
+            assert not said.body.startswith("\n")
+            assert "\n\n\n" not in said.body
+            assert not any(line.endswith(" ") for line in said.body.split("\n")), said.body
+            assert "Subject:" not in said.body.split("\n")[0]
+            assert "{%" not in said.body.replace("{% raw %}", "")
+            assert "49" not in said.body
+
+
+@each_language
+@each_mail
+def test_lines_are_at_most_72_characters_unless_a_fact_is_longer(name: str, language: str) -> None:
+    for facts in given(name, policies=POLICIES[:2]):
+        for line in TEXTS.mail(name, language, **facts).body.split("\n"):
+            assert len(line) <= WIDTH or max(map(len, line.split())) > 40, line
+
+
+@each_mail
+def test_german_is_really_german(name: str) -> None:
+    facts = next(given(name))
+    english, german = (TEXTS.mail(name, language, **facts) for language in LANGUAGES)
+    same = set(english.body.split("\n")) & set(german.body.split("\n"))
+    assert english.subject != german.subject
+    assert not [line for line in same if len(re.findall(r"\b[a-z]+\b(?!@)", line)) > 3 and "@" not in line and "wind" not in line]
+    assert re.search(r"\b(der|die|das|und|ist|nicht)\b", german.body)
+    assert not re.search(r"\b(the|and|you|your|was|has)\b", _own_words(german.body))
+    assert not re.search(r"\b(fuer|ueber|zurueck|moecht\w+|bestaetig\w+|Loesch\w+|koenn\w+)\b", german.body)
+
+
+def test_a_region_gets_its_language_and_an_unknown_language_gets_english() -> None:
+    facts = next(given("farewell"))
+    assert TEXTS.mail("farewell", "de-AT", **facts) == TEXTS.mail("farewell", "de", **facts)
+    assert TEXTS.mail("farewell", "xx", **facts) == TEXTS.mail("farewell", "en", **facts)
+
+
+def test_dates_speak_the_language_of_the_words_around_them() -> None:
+    facts = next(given("hold-post"))
+    assert "22 November 2026, 10:02 UTC" in TEXTS.mail("hold-post", "en", **facts).body
+    assert "22. November 2026, 10:02 UTC" in TEXTS.mail("hold-post", "de", **facts).body
+    assert "22 November 2026, 10:02 UTC" in TEXTS.mail("hold-post", "fr", **facts).body
+    late = replace(facts["held"], since=NOW.astimezone(None).replace(tzinfo=UTC) + timedelta(hours=13, minutes=58))
+    assert "23 November 2026, 00:00 UTC" in TEXTS.mail("hold-post", "en", **facts | {"held": late}).body or NOW.astimezone().utcoffset()
+
+
+def test_a_missing_fact_is_an_error() -> None:
+    facts = next(given("welcome"))
+    del facts["leave_url"]
+    with pytest.raises(UndefinedError):
+        TEXTS.mail("welcome", "en", **facts)
+
+
+def test_an_operators_own_folder_goes_before_ours_also_for_pieces(tmp_path: Path) -> None:
+    own = tmp_path / "en"
+    own.mkdir()
+    (own / "_foot.txt").write_text("\nOur own foot.\n")
+    (own / "closed.txt").write_text("Subject: Shut, {{ to }}\n\nOur own words.\n{% include '_foot.txt' %}")
+    texts, facts = Texts([tmp_path]), next(given("closed"))
+    assert texts.mail("closed", "en", **facts).body == "Our own words.\n\nOur own foot.\n"
+    assert texts.mail("closed", "en", **facts).subject == "Shut, ana@example.net"
+    assert texts.mail("already-in", "en", **facts).body.endswith("\nOur own foot.\n")
+    assert texts.mail("closed", "de", **facts) == TEXTS.mail("closed", "de", **facts)
+    (own / "closed.txt").write_text("Subject: Shut\n\nChanged.\n")
+    texts.reload()
+    assert texts.mail("closed", "en", **facts).body == "Changed.\n"
+
+
+@each_language
+@pytest.mark.parametrize("name", [*WITH_HTML, *MAY_HAVE_TOKEN, "hold-summary", "decided"])
+def test_no_line_of_a_notice_looks_like_a_decision_when_it_is_quoted_without_a_mark(name: str, language: str) -> None:
+    for facts in given(name, "approve"):
+        said = TEXTS.mail(name, language, **facts).body
+        assert isinstance(command.decision(said, None), Unclear)
+        for line in said.split("\n"):
+            assert isinstance(command.decision(line, None), Nothing | Unclear), line
+            assert isinstance(command.batch(line, None), Nothing | Unclear), line
+
+
+@each_language
+@pytest.mark.parametrize("name", WITH_HTML)
+def test_nor_does_a_line_of_its_html_variant(name: str, language: str) -> None:
+    for facts in given(name, "reject"):
+        html = TEXTS.page(name, language, **facts)
+        assert isinstance(command.decision(None, html), Unclear)
+        for line in _html(html).lines:
+            assert isinstance(command.decision(line, None), Nothing | Unclear), line
+
+
+@each_language
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_question_quoted_without_a_mark_is_no_objection(name: str, language: str) -> None:
+    for facts in given(name):
+        lines = TEXTS.mail(name, language, **facts).body.split("\n")
+        for at in range(len(lines)):
+            assert command.consent("\n".join(lines[at:]), None) is Consent.YES, lines[at]
+
+
+@each_language
+@pytest.mark.parametrize("name", ["confirm-join", "confirm-leave", "invitation"])
+def test_a_question_says_who_for_how_long_and_what_to_do(name: str, language: str) -> None:
+    for facts in given(name, policies=POLICIES[:1]):
+        said = TEXTS.mail(name, language, **facts).body
+        assert "ana@example.net" in said
+        assert "sailing@lists.example.org" in said
+        assert f"<{buttons()['yes']}>" in said
+        assert re.search(rf"\b{facts['days']} (days?|Tage?n?)\b", " ".join(said.split()))
+
+
+@each_language
+@pytest.mark.parametrize("name", WITH_HTML)
+def test_a_hold_notice_says_who_what_and_why_and_has_three_buttons(name: str, language: str) -> None:
+    facts = always(POLICIES[0], True) | next(FACTS[name]("Regatta"))
+    facts["held"] = replace(facts["held"], reasons=("strange & new",))
+    said = TEXTS.mail(name, language, **facts)
+    shown = _html(TEXTS.page(name, language, **facts))
+    for expected in ("Ana Regatta <ana@example.net>", "Sailing <sailing@lists.example.org>", "strange & new", "2026, 10:02 UTC"):
+        assert expected in said.body
+        assert expected in shown.text
+    for word in ("approve", "reject", "discard", "undo"):
+        assert re.search(rf"\b{word}\b", said.body)
+        assert re.search(rf"\b{word}\b", shown.text)
+    links = [buttons()[word] for word in ("approve", "reject", "discard")]
+    assert re.findall(r"^ +[^:\n]+:  <(mailto:\S+)>$", said.body, re.MULTILINE) == links
+    assert shown.links == links
+    assert parse_qs(urlsplit(shown.links[0]).query) == {"subject": ["approve"], "body": ["approve"]}
+    assert "Ana Regatta" in said.subject
+    assert "[Sailing] " in said.subject
+
+
+@each_language
+def test_a_hold_notice_says_whether_an_empty_answer_approves(language: str) -> None:
+    yes, no = (always(POLICIES[0], True) | facts for facts in list(hold_notice(HoldKind.POST)("x"))[:2])
+    for render in (lambda **facts: TEXTS.mail("hold-post", language, **facts).body, lambda **facts: TEXTS.page("hold-post", language, **facts)):
+        assert re.search("empty reply approves|leere Antwort gibt", render(**yes))
+        assert re.search("empty reply changes nothing|leere Antwort ändert nichts", render(**no))
+
+
+@each_language
+@pytest.mark.parametrize("name", WITH_HTML)
+def test_html_of_a_notice_is_escaped_and_loads_nothing(name: str, language: str) -> None:
+    for text in SUBJECTS:
+        for facts in given(name, text, POLICIES[2:]):
+            _assert_harmless(TEXTS.page(name, language, **facts), language)
+
+
+@each_language
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_escaped_whole_and_loads_nothing(name: str, language: str) -> None:
+    for text in SUBJECTS:
+        page = TEXTS.page(name, language, **PAGES[name](text))
+        _assert_harmless(page, language)
+        assert _html(page).tags.count("h1") == _html(page).tags.count("main") == 1
+
+
+@each_language
+def test_the_page_to_leave_has_one_form_with_one_button_that_posts(language: str) -> None:
+    page = _html(TEXTS.page("page-leave", language, group=group(), address_hint=""))
+    assert page.tags.count("form") == page.tags.count("button") == 1
+    assert page.forms == [{"method": "post"}]
+    assert "Sailing" in page.text
+
+
+@each_language
+def test_the_reason_of_an_admin_keeps_its_lines_and_is_indented(language: str) -> None:
+    facts = always(POLICIES[0], False) | {"held": hold(), "reason": "Too long.\n\n  Please cut it\x07."}
+    assert "\n    Too long.\n    Please cut it .\n" in TEXTS.mail("rejected", language, **facts).body
+
+
+def test_the_reasons_of_our_rules_are_german_in_german() -> None:
+    for reason in _rules_reasons():
+        facts = always(POLICIES[0], False) | {"subject": "x", "reasons": (reason,), "days": 14}
+        english, german = (" ".join(TEXTS.mail("awaiting", language, **facts).body.split()) for language in LANGUAGES)
+        assert reason in english
+        assert reason not in german
+
+
+def test_what_is_short_is_cut_at_its_limit_and_says_so() -> None:
+    assert short("a b", 3) == "a b"
+    assert short("a\r\n b c", 4) == "a b…"
+    assert one_line(" \u202ea\x00b\u2028 c\t") == "a b c"
+    assert one_line("👩\u200d🚀 می\u200cخواهم") == "👩\u200d🚀 می\u200cخواهم"
+
+
+@dataclass
+class _Page:
+    tags: list[str]
+    links: list[str]
+    forms: list[dict[str, str | None]]
+    lines: list[str]
+    ids: dict[str, str | None]
+    attributes: list[tuple[str, str | None]]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.lines).split())
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.page = _Page([], [], [], [], {}, [])
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.page.tags.append(tag)
+        self.page.attributes += attrs
+        if tag == "a":
+            self.page.links.append(dict(attrs)["href"] or "")
+        if tag == "form":
+            self.page.forms.append(dict(attrs))
+        if tag == "html":
+            self.page.ids = dict(attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.page.lines.append(data)
+
+
+def _html(text: str) -> _Page:
+    reader = _Reader()
+    reader.feed(text)
+    return reader.page
+
+
+TAGS = set(
+    "html head meta title style body main footer div p h1 ul li table tr th td a form button bdi code small".split()
+)
+
+
+def _assert_harmless(html: str, language: str) -> None:
+    """Only our own elements, no handlers, and no address that is fetched when it is shown."""
+    page = _html(html)
+    assert html.startswith("<!DOCTYPE html>")
+    assert page.ids["lang"] == language
+    assert set(page.tags) <= TAGS
+    assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "srcset", "background")]
+    assert all(link.startswith("mailto:") for link in page.links)
+    assert not re.search(r"url\(|@import|http-equiv", html)
+    assert not _unclean(html)
+
+
+def _unclean(text: str) -> list[str]:
+    """Characters that may not reach a reader: controls, surrogates, turners of direction, foreign line ends."""
+    found = {c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") and c != "\n"}
+    return [hex(ord(c)) for c in found | ({*"\u202e\u2067\u200f\u200b\ufeff"} & {*text})]
+
+
+def _own_words(body: str) -> str:
+    """Without our English reasons and the facts: the indented lines of a table, and what stands in quotes."""
+    return re.sub(r"„[^“]*“", "", "\n".join(line for line in body.split("\n") if not line.startswith("    ")))
+
+
+def _rules_reasons() -> set[str]:
+    """Every reason that our rules can give for a hold."""
+    strangers = Policy(moderated=True, strangers=Strangers.HOLD)
+    seen = rules.Facts(
+        group=group(strangers), size=1, author=Address("ana", "example.net"), proof=Proof.UNKNOWN,
+        is_from_a_list=True, names_the_group=False, recipients=99, command="unsubscribe",
+    )  # fmt: skip
+    unclear = replace(seen, author=None, author_fault="From names two people")
+    moderated = replace(seen, member=replace(member(), moderated=True))
+    owners = replace(moderated, group=group(replace(strangers, posting=Posting.OWNERS)))
+    only = replace(moderated, group=group(replace(strangers, posting=Posting.MODERATORS)))
+    verdicts = [judge(facts, RULES).verdict for facts in (seen, unclear, moderated, owners, only)]
+    reasons = {reason for verdict in verdicts if isinstance(verdict, Hold) for reason in verdict.reasons}
+    assert len(reasons) == 10, reasons
+    return reasons | {"an admin decides who joins this group"}
+
+
+def _letters(tree: ast.Module) -> Iterator[str]:
+    """The names of templates in `Letter(…)`: given as they are, by the kind of a hold, or by a caller's argument."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    for call in calls:
+        if isinstance(call.func, ast.Name) and call.func.id == "Letter":
+            yield from _names(call.args[0], tree, calls)
+
+
+def _names(name: ast.expr, tree: ast.Module, calls: list[ast.Call]) -> Iterator[str]:
+    match name:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.JoinedStr(values=[ast.Constant(value=str(start)), ast.FormattedValue()]):
+            yield from (f"{start}{kind}" for kind in (HoldKind.POST, HoldKind.JOIN))
+        case ast.Name(id=parameter):
+            for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+                names = [argument.arg for argument in function.args.args]
+                if parameter in names:
+                    mine = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == function.name]
+                    for call in mine:
+                        yield from _names(call.args[names.index(parameter)], tree, calls)
+        case _:
+            raise AssertionError(f"a template's name that this test cannot read: {ast.dump(name)}")
