@@ -11,7 +11,7 @@ In HTML they are escaped besides.
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -20,7 +20,7 @@ from typing import Any
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_time
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound, pass_context, select_autoescape
 from jinja2.runtime import Context
 from markupsafe import Markup
 
@@ -79,8 +79,23 @@ class Texts:
 
 class _Environment(Environment):
     def join_path(self, template: str, parent: str) -> str:
-        """A piece is of the language of the template that uses it."""
-        return f"{parent.partition('/')[0]}/{template}"
+        """A piece is of the language of the template that uses it, and is escaped where that is HTML."""
+        piece = f"{parent.partition('/')[0]}/{template}"
+        return f"{piece.removesuffix('.txt')}.html" if parent.endswith(".html") and piece.endswith(".txt") else piece
+
+
+class _Loader(FileSystemLoader):
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        """A piece for both, `_words.txt`, is found as `_words.html` too: under that name it is compiled with escaping.
+
+        Macros of a text, called from HTML, would else pass for markup that is escaped already.
+        """
+        try:
+            return super().get_source(environment, template)
+        except TemplateNotFound:
+            if "/_" in template and template.endswith(".html"):
+                return super().get_source(environment, f"{template.removesuffix('.html')}.txt")
+            raise
 
 
 class _Lines(str):
@@ -91,7 +106,7 @@ class _Lines(str):
 
 def _environment(folders: Sequence[Path]) -> Environment:
     made = _Environment(
-        loader=FileSystemLoader([str(folder) for folder in folders]),
+        loader=_Loader([str(folder) for folder in folders]),
         undefined=StrictUndefined,
         autoescape=select_autoescape(["html"], default_for_string=False),
         trim_blocks=True,
@@ -118,7 +133,8 @@ def _finish(value: Any) -> Any:
 
 def one_line(text: str) -> str:
     """The words with one blank between them, without what could end a line, hide text or turn its direction."""
-    return " ".join(_UNPRINTABLE.sub(" ", _UNSEEN.sub("", text)).split())
+    plain = text.unescape() if isinstance(text, Markup) else text  # an expression puts it out escaped again
+    return " ".join(_UNPRINTABLE.sub(" ", _UNSEEN.sub("", plain)).split())
 
 
 def plural(number: int, one: str, many: str) -> str:

@@ -156,7 +156,7 @@ def _bulk(field: Field) -> str | None:
 
 
 def _by_subject(post: Message) -> str | None:
-    """A machine's subject and one more sign: it answers nothing, is a prefix, is marked by Exchange or sent by a system."""
+    """A machine's subject and one more sign: it answers nothing, is a prefix, Exchange marked it, a system sent it."""
     subject = message.subject(post)
     names = {field.name for field in post.fields}
     answers = not names.isdisjoint(("in-reply-to", "references"))

@@ -23,6 +23,9 @@ from listserv.net.routes import Smarthost, Tls
 from listserv.net.transaction import MAX_REPLY_CHARS, Offers, clean
 
 
+VERIFIED = (Tls.REQUIRED, Tls.IMPLICIT)
+
+
 class _Unusable(Exception):
     """A step failed; the text begins with the enhanced status."""
 
@@ -42,7 +45,7 @@ class _Opening(aiosmtplib.SMTP):
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
     """What `tls` wants to know of a certificate: the system's authorities and the host's name, or nothing at all."""
-    if tls is not Tls.OPPORTUNISTIC:
+    if tls in VERIFIED:
         return ssl.create_default_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

@@ -27,6 +27,7 @@ from listserv.net.transaction import (
     clean,
     rcpt,
     read_answer,
+    read_line,
 )
 
 MAX_REPLY_BYTES = 32 * 1024  # of one reply, all its lines together
@@ -255,7 +256,7 @@ class Dialogue(asyncio.Protocol):
         else:
             self._lines.append(line)
             if line[3:4] != b"-":
-                answer = read_answer(self._lines)
+                answer = read_line(line) if line is self._lines[0] else read_answer(self._lines)
                 self._lines.clear()
                 self._line_bytes = 0
                 self._take(answer)

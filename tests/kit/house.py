@@ -28,8 +28,9 @@ from sqlalchemy import func, select
 from listserv.access_log.events import Way
 from listserv.daemon import Daemon
 from listserv.flows.site import Act
+from listserv.model.account import Member
 from listserv.model.address import Address, parse
-from listserv.model.group import Group, Kind, Mode, Policy, Role
+from listserv.model.group import DEFAULTS, Group, Kind, Mode, Policy, Role
 from listserv.node import Node
 from listserv.settings import Settings
 from listserv.store import accounts, groups, holds, queue, schema
@@ -71,7 +72,7 @@ class House:
         """A group with an owner (by role only) and members who get each post."""
 
         def made(tx: Tx) -> Group:
-            group = groups.add(tx, address, policy.pop("kind", Kind.DISCUSSION), Policy(**policy), self.clock())
+            group = groups.add(tx, address, policy.pop("kind", Kind.DISCUSSION), Policy(**{key: type(getattr(DEFAULTS, key))(value) for key, value in policy.items()}), self.clock())
             owner_mailbox = accounts.ensure(tx, _address(owner), self.clock(), proven=True)
             accounts.subscribe(tx, group.id, owner_mailbox.id, self.clock(), "kit", role=Role.OWNER, mode=Mode.NONE)
             for member in members:
@@ -183,6 +184,9 @@ class House:
         """Addresses that get each post."""
         everybody = self.node.db.read_now(lambda tx: list(accounts.members(tx, group.id)))
         return [member.address for member in everybody if member.mode is Mode.EACH]
+
+    def member(self, group: Group, address: str) -> Member | None:
+        return self.node.db.read_now(accounts.member, group.id, address)
 
     def inbox(self, address: str) -> list[bytes]:
         return self.world.messages.get(address, [])
