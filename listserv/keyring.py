@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
 from listserv.mail import signature
 from listserv.mail.signature import Signer
 
@@ -164,7 +166,8 @@ def _signing(folder: Path, configured: str) -> str:
         words = (folder / SIGNING).read_text("ascii", "replace").split()
     except OSError:
         return configured
-    return words[1] if len(words) == 2 and words[0] == configured and (folder / f"{words[1]}.pem").exists() else configured
+    is_meant = len(words) == 2 and words[0] == configured and (folder / f"{words[1]}.pem").exists()
+    return words[1] if is_meant else configured
 
 
 def _numbered(path: Path) -> tuple[str, int]:
@@ -172,7 +175,7 @@ def _numbered(path: Path) -> tuple[str, int]:
     return stem, int(path.stem[len(stem) :] or 0)
 
 
-def _load(path: Path) -> signature.RSAPrivateKey:
+def _load(path: Path) -> RSAPrivateKey:
     if path.stat().st_mode & 0o077:
         raise UnsafeKey(f"{path} can be read by others; chmod 0600 it")
     try:

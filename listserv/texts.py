@@ -58,7 +58,7 @@ class Texts:
 
     def mail(self, name: str, language: str, **facts: Any) -> Text:
         """The notice `name` in this language; its subject is one line whatever the facts hold."""
-        head, _, body = self._render(f"{name}.txt", language, facts).partition("\n\n")
+        head, _, body = self._render(f"{name}.txt", language, facts).lstrip("\n").partition("\n")
         subject = one_line(head.removeprefix("Subject:"))
         return Text(subject, _GAP.sub("\n\n", body).strip("\n") + "\n")
 

@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.kit import components
 
+pytest_plugins = ["tests.kit.engines"]
+
 # A shared machine is no stopwatch; what must be fast has a test of its own.
 settings.register_profile("listserv", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("listserv"), derandomize=True)

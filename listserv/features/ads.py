@@ -5,27 +5,28 @@ it is fetched from elsewhere, and what is counted is editions and copies by day 
 one that this group has seen least is next, the oldest first: fair, and the same again when a crash makes us ask twice.
 
 An ad is data.  Its text is escaped where it becomes HTML; HTML that an operator gives is refused when it is added,
-unless it is made of the few elements named in `_ALLOWED`.
+unless `mail.harmless` has nothing against it.
 """
 
 import html as markup
 import re
+from dataclasses import dataclass
 from datetime import datetime
 
+from listserv.access_log import events
+from listserv.access_log.events import Line
+from listserv.flows.site import Act
 from listserv.hooks import Addition, Feature
+from listserv.mail import harmless
 from listserv.model.group import Group
-from listserv.store import ads
-from listserv.store.ads import Ad
+from listserv.store import ads, groups, journal
+from listserv.store.ads import Ad, NewAd
 from listserv.store.db import Tx
 
 MAX_TEXT = 2000  # characters; an ad is not a second post
-MAX_HTML = 20_000
+MAX_LINE = 200  # characters of title, advertiser and topic
 
-_ALLOWED = {"a", "b", "br", "em", "i", "p", "span", "strong"}
-_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9-]*)([^<>]*)>")
-_LINK = re.compile(r"""\s+href=("https://[^"<>\s]+"|'https://[^'<>\s]+')\s*\Z""", re.IGNORECASE)
-_REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def amend(tx: Tx, group: Group, now: datetime) -> Addition | None:
@@ -74,75 +75,75 @@ def as_html(ad: Ad) -> str:
     return f"<hr>\n<div>Advertisement: <b>{markup.escape(said.title)}</b>{by}</div>\n<div>\n{shown}\n</div>"
 
 
-def fault_in(html: str) -> str:
-    """What speaks against this HTML, naming the culprit; "" when nothing does.  Linear.
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The ad runs from now on, as far as its dates allow."""
 
-    Allowed are text, character references, and the elements in `_ALLOWED` without attributes, but for
-    <a href="https://…">; every element that is opened is closed, in order, so nothing reaches beyond the ad.
-    """
-    if len(html) > MAX_HTML:
-        return f"it has {len(html)} characters; at most {MAX_HTML}"
-    if found := _UNPRINTABLE.search(html):
-        return f"it has the control character U+{ord(found[0]):04X}"
-    at, open_elements = 0, list[str]()
-    while at < len(html):
-        start = html.find("<", at)
-        if fault := _fault_in_text(html[at : start if start >= 0 else len(html)]):
-            return fault
-        if start < 0:
-            break
-        tag = _TAG.match(html, start)
-        if tag is None:
-            return f"{_quoted(html[start:])} is no simple tag; write &lt; for a less-than sign"
-        if fault := _fault_in_tag(tag, open_elements):
-            return fault
-        at = tag.end()
-    return f"<{open_elements[-1]}> is not closed" if open_elements else ""
+    id: int
 
 
-def _fault_in_text(text: str) -> str:
-    ampersand = text.find("&")
-    while ampersand >= 0:
-        if not _REFERENCE.match(text, ampersand):
-            return f"{_quoted(text[ampersand:])} is no character reference; write &amp; for an ampersand"
-        ampersand = text.find("&", ampersand + 1)
-    return ""
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The ad cannot be taken, and why; nothing has changed."""
+
+    why: str
 
 
-def _fault_in_tag(tag: re.Match[str], open_elements: list[str]) -> str:
-    """Keeps account of the elements that are open."""
-    name, rest = tag[2].lower(), tag[3].rstrip().removesuffix("/") if tag[2].lower() == "br" else tag[3]
-    if name not in _ALLOWED:
-        return f"<{tag[1]}{name}> is not allowed; allowed are {', '.join(sorted(_ALLOWED))}"
-    if tag[1]:
-        if rest.strip() or name == "br":
-            return f"{_quoted(tag[0])} is no end tag"
-        if not open_elements or open_elements[-1] != name:
-            return f"</{name}> closes what is not open"
-        open_elements.pop()
-        return ""
-    if name == "a":
-        if fault := _fault_in_link(tag, rest):
-            return fault
-        if "a" in open_elements:
-            return "<a> stands inside of another <a>"
-    elif rest.strip():
-        return f"{_quoted(tag[0])} has attributes; none are allowed here"
-    if name != "br":
-        open_elements.append(name)
-    return ""
+def add(act: Act, said: NewAd) -> Added | Refused:
+    """The operator's ad, unless it could do harm in a post or would never be shown."""
+    fault = fault_in(said)
+    if not fault:
+        unknown = [address for address in said.groups if groups.find(act.tx, address) is None]
+        fault = f"there is no group {unknown[0]}" if unknown else ""
+    if fault:
+        return Refused(fault)
+    id = ads.add(act.tx, said, act.now)
+    journal.write(act.tx, events.ad_added(act.now, act.who, ad=id, groups=said.groups))
+    return Added(id)
 
 
-def _fault_in_link(tag: re.Match[str], attributes: str) -> str:
-    if not _LINK.match(attributes):
-        return f'{_quoted(tag[0])} is not allowed; a link is <a href="https://…"> without other attributes'
-    return _fault_in_text(attributes)
+def pause(act: Act, id: int) -> bool | None:
+    """True: it is not shown for now.  False: it was so already.  None: there is no such ad."""
+    return _move(act, id, ads.RUNNING, ads.PAUSED, events.ad_paused(act.now, act.who, ad=id))
 
 
-def _quoted(html: str) -> str:
-    """The beginning of the culprit, on one line."""
-    line = " ".join(html[:60].split())
-    return f"“{line}…”" if len(html) > 60 else f"“{line}”"
+def resume(act: Act, id: int) -> bool | None:
+    """True: it may be shown again.  False: it was so already.  None: there is no such ad."""
+    known = ads.get(act.tx, id)
+    of = known.said.groups if known else ()
+    return _move(act, id, ads.PAUSED, ads.RUNNING, events.ad_added(act.now, act.who, ad=id, groups=of))
+
+
+def remove(act: Act, id: int) -> bool | None:
+    """True: it is gone, and its counts with it.  None: there was no such ad."""
+    if not ads.remove(act.tx, id):
+        return None
+    journal.write(act.tx, events.ad_removed(act.now, act.who, ad=id))
+    return True
+
+
+def fault_in(said: NewAd) -> str:
+    """Why this cannot be an ad, "" when it can."""
+    if not said.title.strip() or not said.text.strip():
+        return "an ad needs a title and a text"
+    for name, line in (("title", said.title), ("advertiser", said.advertiser), *(("topic", t) for t in said.topics)):
+        if len(line) > MAX_LINE or _CONTROLS.search(line) or (name == "topic" and not line.strip()):
+            return f"the {name} is not one line of at most {MAX_LINE} printable characters"
+    if len(said.text) > MAX_TEXT or _CONTROLS.search(said.text.replace("\n", "")):
+        return f"the text is not plain text of at most {MAX_TEXT} characters"
+    if said.starts and said.ends and said.ends < said.starts:
+        return f"it would end on {said.ends}, before it starts on {said.starts}"
+    fault = harmless.fault_in(said.html)
+    return f"HTML: {fault}" if fault else ""
+
+
+def _move(act: Act, id: int, was: str, state: str, line: Line) -> bool | None:
+    if ads.get(act.tx, id) is None:
+        return None
+    moved = ads.move(act.tx, id, was, state)
+    if moved:
+        journal.write(act.tx, line)
+    return moved
 
 
 FEATURE = Feature("ads", amend=amend, printed=printed)

@@ -36,7 +36,7 @@ class Printed:
     prepared: Prepared | None  # None: no key for its domain
 
 
-def claim(tx: Tx, node: str, now: datetime, limit: int) -> list[Delivery]:
+def claim_deliveries(tx: Tx, node: str, now: datetime, limit: int) -> list[Delivery]:
     """Due deliveries, ours for a while; none while the operator has paused the queue."""
     if secrets.get(tx, secrets.PAUSED) is not None:
         return []

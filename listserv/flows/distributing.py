@@ -32,7 +32,7 @@ class Draft:
     additions: tuple[tuple[Feature, Addition], ...]
 
 
-def claim(tx: Tx, node: str, now: datetime) -> Post | None:
+def claim_post(tx: Tx, node: str, now: datetime) -> Post | None:
     """The post that has waited longest, ours for a while."""
     rows = queue.claim(tx, schema.posts, node, now, 1)
     return posts.post(rows[0]) if rows else None

@@ -24,7 +24,8 @@ class Reading:
     author: Author | NoAuthor
     message_id: str  # its own, or one made from its bytes
     subject: str
-    robot: str | None  # why it is a machine's, or None
+    declared: str | None  # why it says of itself that a machine wrote it, or None
+    robot: str | None  # the same, or why it looks so
     is_from_a_list: bool
     named: frozenset[str]  # keys of To and Cc
     recipients: int
@@ -71,6 +72,7 @@ def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
         author=message.author(parsed),
         message_id=given or f"<{hashlib.sha256(content).hexdigest()[:32]}@{hostname}>",
         subject=message.subject(parsed),
+        declared=automatic.declared(parsed, envelope.mail_from),
         robot=automatic.robot(parsed, envelope.mail_from),
         is_from_a_list=any(field.name in ("list-id", "list-post", "mailing-list") for field in parsed.fields),
         named=frozenset(address.key for address in named.addresses),

@@ -167,7 +167,7 @@ def _by_subject(post: Message) -> str | None:
         return None
     prefix = re.match(r"\s*[:：]\s*\S", subject[away.end() :])
     marked = not names.isdisjoint(("x-auto-response-suppress", "x-ms-exchange-inbox-rules-loop"))
-    return "out-of-office subject" if prefix or not answers or (marked and _ENDS.match(subject, away.end())) else None
+    return "out-of-office subject" if not answers or (marked and _ENDS.match(subject, away.end())) else None
 
 
 def _word(value: bytes) -> str:

@@ -17,6 +17,7 @@ MAX_CHARACTERS = 262_144
 QUOTE = ">"
 SIGNATURE = "-- "  # RFC 3676 §4.3
 
+_MARKUP = re.compile(r"<(?=[a-z!?]|/[a-z])", re.IGNORECASE)  # any other < is text
 _TAG = re.compile(r"<(/?)([a-z][^\s/>]*+)((?:=\s*\"[^\"]*\"|=\s*'[^']*'|[^>])*+)>", re.IGNORECASE)
 _VOID = each("area base basefont br col embed frame hr img input link meta param source track wbr")
 _RAW = {name: re.compile(rf"</{name}\b", re.IGNORECASE) for name in ("style", "script", "title", "textarea")}
@@ -51,35 +52,32 @@ def lines(html: str) -> list[str]:
     page = _Page()
     html = html[:MAX_CHARACTERS]
     at = 0
-    while at < len(html) and not page.ended:
-        start = html.find("<", at)
-        page.text(html[at : start if start >= 0 else len(html)])
-        if start < 0:
-            break
-        at = _markup(page, html, start)
+    while not page.ended and (start := _MARKUP.search(html, at)):
+        page.text(html[at : start.start()])
+        at = _markup(page, html, start.start())
+    if not page.ended:
+        page.text(html[at:])
     return page.finish()
 
 
 def _markup(page: "_Page", html: str, start: int) -> int:
-    """Where the text goes on after the `<` at `start`; markup that never ends swallows the rest (HTML §13.2.5)."""
+    """Where the text goes on after the markup at `start`; what never ends swallows the rest (HTML §13.2.5)."""
     if html.startswith("<!--", start):
         return _after(html, "-->", start + 4)
-    if html[start + 1 : start + 2] in ("!", "?"):
+    if html.startswith(("<!", "<?"), start):
         return _after(html, ">", start)
-    if tag := _TAG.match(html, start):
-        name = tag[2].lower()
-        if tag[1]:
-            page.close(name)
-        elif name in _RAW:  # not shown, and no markup inside
-            end = _RAW[name].search(html, tag.end())
-            return end.start() if end else len(html)
-        else:
-            page.open(name, tag[3].lower())
-        return tag.end()
-    if html[start + 1 : start + 2].isalpha() or html.startswith("</", start):
+    tag = _TAG.match(html, start)
+    if tag is None:
         return len(html)
-    page.text("<")
-    return start + 1
+    name = tag[2].lower()
+    if tag[1]:
+        page.close(name)
+    elif name in _RAW:  # not shown, and no markup inside
+        end = _RAW[name].search(html, tag.end())
+        return end.start() if end else len(html)
+    else:
+        page.open(name, tag[3].lower())
+    return tag.end()
 
 
 def _after(html: str, end: str, start: int) -> int:
@@ -100,7 +98,7 @@ class _Page:
 
     def text(self, raw: str) -> None:
         if raw and self._skipped is None:
-            text = _unescape(raw)
+            text = _unescape(raw) if "&" in raw else raw
             if not self._count["pre"]:
                 self._line.append(text)
                 return

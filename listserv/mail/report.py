@@ -56,7 +56,7 @@ class RecipientStatus:
 
     @property
     def hard(self) -> bool:
-        """The address is no good (5.1.x, RFC 3463 §3.2), not the message, the day or our own address (5.1.7 to 5.1.9)."""
+        """The address is no good (5.1.x, RFC 3463 §3.2), not the message or the day; 5.1.7 to 5.1.9 mean our side."""
         about_us = self.status in ("5.1.7", "5.1.8", "5.1.9")
         return self.action is Action.FAILED and self.status.startswith("5.1.") and not about_us
 

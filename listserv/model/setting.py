@@ -26,7 +26,7 @@ NOT_YET: Mapping[str, tuple[str, ...]] = {"archive": ("members", "public"), "lis
 MODES_NOT_YET = (Mode.DIGEST,)
 
 _YES, _NO = ("yes", "on", "true", "1"), ("no", "off", "false", "0")
-_SIZE = re.compile(r"(\d{1,12})\s*(?:([kmg])(i?)b?|b|bytes)?\Z", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,12})\s*(?:([kmg])i?b?|b|bytes)?\Z", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z]{2,4})?\Z")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LIST_LONGEST = 50  # characters of one topic
@@ -130,7 +130,8 @@ def size(text: str) -> int | Wrong:
     found = _SIZE.match(text.strip().replace("_", ""))
     if found is None:
         return Wrong(f"“{text}” is not accepted; write a number of bytes, or e.g. 500k or 10M")
-    return int(found[1]) * 1024 ** ("kmg".index(found[2].lower()) + 1 if found[2] else 0)
+    unit = {"k": 1024, "m": 1024**2, "g": 1024**3}.get((found[2] or "").lower(), 1)
+    return int(found[1]) * unit
 
 
 def line_fault(text: str, longest: int) -> str | None:

@@ -150,8 +150,6 @@ class Connection(SMTP):
 
     def abort(self) -> None:
         self.transport.abort()
-        if self._original_transport is not None:
-            self._original_transport.abort()  # type: ignore[attr-defined]
         self._leave()
 
     def retire(self) -> None:

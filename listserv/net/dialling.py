@@ -22,7 +22,6 @@ from listserv.net.dialogue import Dialogue, Patience
 from listserv.net.routes import Smarthost, Tls
 from listserv.net.transaction import MAX_REPLY_CHARS, Offers, clean
 
-
 VERIFIED = (Tls.REQUIRED, Tls.IMPLICIT)
 
 

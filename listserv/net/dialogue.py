@@ -223,12 +223,13 @@ class Dialogue(asyncio.Protocol):
         """Wait; each sign of life gives the peer another `seconds`.  Without one, the session ends."""
         loop = asyncio.get_running_loop()
         while self._ended is None and not happened():
-            self._waiter = loop.create_future()
+            waiter = self._waiter = loop.create_future()
             try:
                 async with asyncio.timeout(seconds):
-                    await self._waiter
+                    await waiter
             except TimeoutError:
-                self._end(Why.SILENT, f"silent for {seconds:g} s")
+                if waiter.cancelled():  # else the sign came in the last moment
+                    self._end(Why.SILENT, f"silent for {seconds:g} s")
             finally:
                 self._waiter = None
 

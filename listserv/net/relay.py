@@ -94,7 +94,7 @@ class Relay:
             self._free.put_nowait(slot)
 
     async def close(self, grace: float) -> None:
-        """End all sessions.  What is on the wire has `grace` seconds to end, what still waits for a connection has none."""
+        """End all sessions.  What is on the wire has `grace` seconds to end; what waits for a connection has none."""
         self._closing = True
         limit = asyncio.get_running_loop().call_later(grace, self._give_up)
         slots = [await self._free.get() for _ in self._all]

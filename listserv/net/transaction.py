@@ -205,7 +205,7 @@ class Hearing:
         """The session was over before anybody listened to this transaction: it may be tried again at once."""
         if self.answers:
             return self.answers[0].code == 421
-        return self.ended is not None and False
+        return self.ended is not None and self.ended.why in (Why.CLOSED, Why.GOODBYE)
 
     def accepted(self, recipients: int) -> int:
         """How many of the first `recipients` the peer took."""

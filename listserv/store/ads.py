@@ -18,7 +18,7 @@ PAUSED = "paused"
 class NewAd:
     """What the operator says of an ad.  With neither groups nor topics it runs everywhere.
 
-    `html` is "" or markup that `features.ads.fault_in` has nothing against; `starts` and `ends` are both included.
+    `html` is "" or markup that `mail.harmless` has nothing against; `starts` and `ends` are both included.
     """
 
     title: str

@@ -59,7 +59,7 @@ def numbers(tx: Tx) -> dict[int, int]:
     """How many open holds each group has; groups without any are left out."""
     h = holds.c
     counted = select(h.group_id, func.count()).where(h.state == "open", h.group_id.is_not(None)).group_by(h.group_id)
-    return {group_id: number for group_id, number in tx.execute(counted)}
+    return {row[0]: int(row[1]) for row in tx.execute(counted)}
 
 
 def some(tx: Tx, ids: Sequence[int]) -> list[Held]:

@@ -59,9 +59,9 @@ def claim(
     return sorted(rows, key=lambda row: (row.due, row.id))
 
 
-def settle(tx: Tx, queue: Table, id: int, tries: int, **values: Any) -> bool:
+def settle(tx: Tx, queue: Table, id: int, claim: int, **values: Any) -> bool:
     """Write down how it ended, if the row is still ours; a node that comes too late changes nothing."""
-    mine = update(queue).where(queue.c.id == id, queue.c.tries == tries, is_taken(queue))
+    mine = update(queue).where(queue.c.id == id, queue.c.tries == claim, is_taken(queue))
     return tx.execute(mine.values(lease=None, node=None, **values)).rowcount == 1
 
 

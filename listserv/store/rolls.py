@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, insert, or_, select, union, update
+from sqlalchemy import Select, bindparam, func, insert, or_, select, union, update
 
 from listserv.model.address import Address
 from listserv.model.group import Mode, Role
@@ -39,7 +39,7 @@ def sizes(tx: Tx) -> dict[int, int]:
     s = subscriptions.c
     joined = ~((s.role != Role.MEMBER) & (s.mode == Mode.NONE))
     counted = select(s.group_id, func.count()).where(joined).group_by(s.group_id)
-    return {group_id: number for group_id, number in tx.execute(counted)}
+    return {row[0]: int(row[1]) for row in tx.execute(counted)}
 
 
 def enrol(tx: Tx, group_id: int, people: Sequence[Person], now: datetime, how: str) -> Enrolled:
@@ -54,8 +54,8 @@ def enrol(tx: Tx, group_id: int, people: Sequence[Person], now: datetime, how: s
         del by_key[key]
     ids = _mailboxes(tx, by_key, now)
     s = subscriptions.c
-    places = tx.execute(select(s.mailbox_id, s.id, s.role, s.mode).where(s.group_id == group_id, s.mailbox_id.in_(ids.values())))
-    known = {row.mailbox_id: row for row in places}
+    places = select(s.mailbox_id, s.id, s.role, s.mode).where(s.group_id == group_id, s.mailbox_id.in_(ids.values()))
+    known = {row.mailbox_id: row for row in tx.execute(places)}
     fresh = [(ids[key], person) for key, person in by_key.items() if ids[key] not in known]
     if fresh:
         fixed = {"group_id": group_id, "joined_at": now, "how": how}
@@ -64,7 +64,8 @@ def enrol(tx: Tx, group_id: int, people: Sequence[Person], now: datetime, how: s
             for id, p in fresh
         ]
         tx.execute(insert(subscriptions), rows)
-    woken = [row.id for key, p in by_key.items() if (row := known.get(ids[key])) and _is_woken(row, p)]
+    places_kept = ((known[ids[key]], person) for key, person in by_key.items() if ids[key] in known)
+    woken = [row.id for row, person in places_kept if _is_woken(row.role, row.mode, person)]
     if woken:
         tx.execute(update(subscriptions).where(s.id.in_(woken)).values(mode=Mode.EACH.value))
     return Enrolled(len(fresh) + len(woken), len(known) - len(woken), banned)
@@ -73,7 +74,8 @@ def enrol(tx: Tx, group_id: int, people: Sequence[Person], now: datetime, how: s
 def under_way(tx: Tx, group_id: int) -> tuple[int, int]:
     """Posts that are not handed out yet, and copies that are not delivered yet."""
     waiting = select(func.count()).where(posts.c.group_id == group_id, or_(is_due(posts), is_taken(posts)))
-    return int(tx.execute(waiting).scalar_one()), int(tx.execute(select(func.count()).select_from(_copies(group_id))).scalar_one())
+    copies = select(func.count()).select_from(_copies(group_id).subquery())
+    return int(tx.execute(waiting).scalar_one()), int(tx.execute(copies).scalar_one())
 
 
 def messages_under_way(tx: Tx, group_id: int) -> list[str]:
@@ -85,7 +87,7 @@ def messages_under_way(tx: Tx, group_id: int) -> list[str]:
     return list(tx.execute(union(waiting, sent)).scalars())
 
 
-def _copies(group_id: int) -> Any:
+def _copies(group_id: int) -> Select[Any]:
     d, e = deliveries.c, editions.c
     waiting = or_(is_due(deliveries), is_taken(deliveries))
     return select(d.edition_id).join(editions, e.id == d.edition_id).where(e.group_id == group_id, waiting)
@@ -115,8 +117,11 @@ def _make(tx: Tx, people: Sequence[Person], now: datetime) -> dict[str, int]:
     ids: Iterable[Any] = tx.execute(made, names).scalars()
     rows = [
         {
-            "account_id": id, "address": str(person.address), "key": person.address.key,
-            "domain": person.address.domain, "proven_at": now,
+            "account_id": id,
+            "address": str(person.address),
+            "key": person.address.key,
+            "domain": person.address.domain,
+            "proven_at": now,
         }
         for id, person in zip(ids, people, strict=True)
     ]
@@ -124,6 +129,6 @@ def _make(tx: Tx, people: Sequence[Person], now: datetime) -> dict[str, int]:
     return {key: int(id) for id, key in tx.execute(boxes, rows)}
 
 
-def _is_woken(place: Row[Any], person: Person) -> bool:
+def _is_woken(role: str, mode: str, person: Person) -> bool:
     """An admin by role only, who is to get the posts too."""
-    return place.role != Role.MEMBER and place.mode == Mode.NONE and person.mode is Mode.EACH
+    return role != Role.MEMBER and mode == Mode.NONE and person.mode is Mode.EACH

@@ -77,14 +77,14 @@ def destinations(tx: Tx) -> list[Destination]:
     return [Destination(*row) for row in found]
 
 
-def listed(tx: Tx, state: str = "", destination: str = "", limit: int | None = None) -> Iterator[Waiting]:
+def listed(tx: Tx, state: str = "", destination: str = "") -> Iterator[Waiting]:
     """Deliveries in this state, "" for all that wait, by the time at which they are due.
 
     Read while the transaction is open, so that memory does not grow with the queue.
     """
     d = deliveries.c
     wanted = d.state == state if state else is_due(deliveries) | is_taken(deliveries)
-    chosen = _all().where(wanted).order_by(d.due, d.id).limit(limit).execution_options(yield_per=1000)
+    chosen = _all().where(wanted).order_by(d.due, d.id).execution_options(yield_per=1000)
     if destination:
         chosen = chosen.where(d.destination == destination)
     return (_waiting(row) for row in tx.execute(chosen))
@@ -110,5 +110,17 @@ def _all() -> Select[Any]:
 
 
 def _waiting(row: Row[Any]) -> Waiting:
-    id, recipient, destination, group, *rest = row
-    return Waiting(id, recipient, destination, group or "", *rest)
+    return Waiting(
+        id=row.id,
+        recipient=row.recipient,
+        destination=row.destination,
+        group=row.address or "",
+        message_id=row.message_id,
+        kind=row.kind,
+        state=row.state,
+        tries=row.tries,
+        due=row.due,
+        made_at=row.made_at,
+        done_at=row.done_at,
+        reply=row.reply,
+    )

@@ -24,7 +24,7 @@ class Clock:
 
     async def once(self) -> bool:
         await self._reclaim()
-        done = await self._db.write(_one, self._site, self._clock())
+        done = await self._db.write(run_one, self._site, self._clock())
         if done:
             self._told()
         return done
@@ -39,7 +39,7 @@ class Clock:
             self._told()
 
 
-def _one(tx: Tx, site: Site, now: datetime) -> bool:
+def run_one(tx: Tx, site: Site, now: datetime) -> bool:
     """Claimed, done and put back in one transaction: after a crash it is as if nobody had begun."""
     rows = queue.claim(tx, schema.jobs, site.node, now, 1)
     for row in rows:

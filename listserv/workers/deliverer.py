@@ -89,7 +89,7 @@ class Deliverer:
                 continue
             claimed: list[Delivery] = []
             try:
-                claimed = await self._db.write(delivering.claim, self._site.node, self._clock(), CLAIM)
+                claimed = await self._db.write(delivering.claim_deliveries, self._site.node, self._clock(), CLAIM)
                 self._in_hand.update(delivery.id for delivery in claimed)
                 await self._hand_out(claimed)
             except Exception:  # a bug of ours, or no database: leases bring back what was claimed

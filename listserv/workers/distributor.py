@@ -32,7 +32,7 @@ class Distributor:
 
     async def once(self) -> bool:
         """One post, if there is one."""
-        post = await self._db.write(distributing.claim, self._site.node, self._clock())
+        post = await self._db.write(distributing.claim_post, self._site.node, self._clock())
         if post is None:
             return False
         draft = await self._db.read(distributing.load, self._site, post, self._clock())

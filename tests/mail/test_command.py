@@ -147,11 +147,13 @@ def test_each_reply_quotes_our_words_or_comes_from_a_button(name: str):
 )
 def test_the_first_line_decides(line: str, meant: Decision):
     assert command.decision(line, None) == meant
-    assert command.decision(f"\n\n{line}\n\nthanks\nAda\n", "") == (
-        Reject(f"{meant.reason}\nthanks\nAda".strip())
-        if isinstance(meant, Reject) and "no" != line.lower()[:2]
-        else meant
-    )
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"), [("approve", Approve()), ("no", Reject()), ("spam", Discard()), ("hm", Unclear("hm"))]
+)
+def test_what_follows_an_answer_does_not_change_it(line: str, meant: Decision):
+    assert command.decision(f"\n\n{line}\n\nreject\nthanks\nAda\n", "") == meant
 
 
 def test_a_reason_ends_before_the_signature_and_a_valediction():
@@ -261,6 +263,17 @@ def test_below_these_lines_nothing_counts(block: str, above: str):
     assert unquoted(above + block + NOTICE, None) == above.split()
 
 
+def test_a_date_at_the_beginning_of_a_reason_is_no_introduction():
+    said = "reject\nLe 3 mai est déjà passé\nLe dim. 22 nov. 2026 à 10:02, Sailing a écrit :\n> approve\n"
+    assert command.decision(said, None) == Reject("Le 3 mai est déjà passé")
+
+
+def test_a_signature_with_nothing_above_it_may_hold_the_answer():
+    assert command.decision(None, '<div id="Signature"><p>reject</p></div>') == Reject()
+    assert command.decision(None, '<p>no</p><div id="Signature"><p>Ada</p></div>') == Reject()
+    assert unquoted(None, '<p>no</p><div id="Signature"><p>Ada</p></div>') == ["no"]
+
+
 def test_one_line_like_a_header_is_no_outlook_block():
     assert unquoted("reject\nFrom: shops we take nothing\nTo: be discussed on Monday", None)[1:] == [
         "From: shops we take nothing",
@@ -326,6 +339,7 @@ ONE = (Batch(Approve(), None),)
         ("approve", Unclear("approve")),
         ("approve 3 please", Unclear("approve 3 please")),
         ("approve 1234567", Unclear("approve 1234567")),
+        ("reject 2nd one", Unclear("reject 2nd one")),
         ("all", Unclear("all")),
         ("Hi\napprove all", Unclear("Hi")),
         ("> approve all", Nothing()),
@@ -408,11 +422,11 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_costs_less_than_two_seconds(name: str):
     plain, html = BOMBS[name]
-    start = time.perf_counter()
+    start = time.process_time()
     command.decision(plain, html)
     command.batch(plain, html)
     command.consent(plain, html)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 WORDS = st.sampled_from(

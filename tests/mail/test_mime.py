@@ -78,6 +78,12 @@ def test_parts_stand_where_their_boundaries_say():
             b"Content-Type: multipart/x; boundary=m\r\n\r\n--m\r\n\r\na\r\n--m--\r\n--m\r\n\r\nb\r\n",
             ["multipart/x", ("text/plain", "a")],
         ),
+        # an empty last part inside, its boundary missing
+        (
+            b"Content-Type: multipart/x; boundary=m\r\n\r\n--m\r\n"
+            b"Content-Type: multipart/y; boundary=n\r\n\r\n--n\r\n--m\r\n\r\na\r\n--m--\r\n",
+            ["multipart/x", ["multipart/y", ("", "")], ("text/plain", "a")],
+        ),
         # attached messages are not looked into
         (
             b"Content-Type: multipart/x; boundary=m\r\n\r\n--m\r\nContent-Type: message/rfc822\r\n\r\n"

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-import struct
 
 import pytest
 
@@ -98,6 +97,8 @@ async def test_a_fault_before_the_hand_over_is_a_451_for_each_recipient_and_ends
     await client.write(SMALL + b".\r\n")
     assert [(await client.reply())[:9] for _ in range(2)] == ["451 4.3.0"] * 2
     assert (await client.say("MAIL FROM:<>")).startswith("250 ")
+    budget = listener._desk.budget
+    assert await asyncio.wait_for(budget.take(budget.total), 1) == budget.total
     client.close()
     await listener.stop(1.0)
 
@@ -128,12 +129,12 @@ async def test_a_client_that_hangs_up_during_the_commit_does_not_stop_it(how):
     async with doors() as here:
         client = await waiting(here)
         if how == "rst":
-            raw = client.writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        client.close()
-        if how == "rst":
+            client.reset()
             await until(lambda: not here.listener._desk.guests)
+        else:
+            client.close()
         assert here.house.messages == []
+        assert here.listener._desk.budget.held == 0  # what the house has is not held twice
         here.house.gate.set()
         await until(lambda: here.house.messages)
         await until(lambda: not here.listener._desk.commits)
@@ -147,7 +148,7 @@ async def test_the_session_timer_does_not_stop_a_commit():
         await until(lambda: here.house.messages)
 
 
-async def test_a_message_that_never_ends_is_never_handed_over():
+async def test_a_message_that_never_ends_is_never_handed_over_and_no_fault_of_ours(caplog):
     async with doors() as here:
         client = await here.enter()
         await client.begin()
@@ -155,6 +156,7 @@ async def test_a_message_that_never_ends_is_never_handed_over():
         client.writer.write_eof()
         assert await client.ended()
         assert here.house.messages == []
+    assert caplog.records == []
 
 
 async def test_stopping_sends_the_idle_away_and_serves_who_waits_for_a_commit():
@@ -195,7 +197,8 @@ async def test_stopping_waits_no_longer_than_its_grace():
 async def test_stopping_waits_for_a_commit_whose_client_has_gone():
     async with doors() as here:
         client = await waiting(here)
-        client.close()
+        client.reset()
+        await until(lambda: not here.listener._desk.guests)
         stopping = asyncio.create_task(here.listener.stop(5.0))
         await asyncio.sleep(0.05)
         assert not stopping.done()
@@ -250,6 +253,7 @@ async def test_no_log_ever_sees_recipients_tokens_or_bodies(caplog):
     with caplog.at_level(logging.DEBUG):
         async with doors() as here:
             logging.getLogger("mail.log").setLevel(logging.DEBUG)
+            logging.getLogger("mail.log").info("recip: canary")
             client = await here.enter()
             await client.send(b"Subject: canary-subject\r\n\r\ncanary-body\r\n", "g-confirm+canary-token@lists.example")
             await client.say("RCPT TO:<nobody-canary@lists.example>")

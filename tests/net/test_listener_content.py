@@ -111,6 +111,15 @@ async def test_a_header_has_limits_and_a_body_has_none(message, fault):
         assert (await read(pieces))[0] is fault
 
 
+def test_a_header_that_ends_with_a_chunk_has_ended():
+    for parts in ([b"\r\nA: b\r\n\r\n"], [b"\r\nA: b\r\n\r", b"\n"], [b"\r\nA: b\r\n", b"\r\n"], [b"\r\n\r\n"]):
+        scanner = Scanner(ROOMY)
+        for part in [*parts, b"x" * 200_000 + b"\r\n"]:
+            scanner.feed(part)
+        scanner.end()
+        assert scanner.fault is None, parts
+
+
 async def test_the_limit_of_size_is_exact_and_does_not_count_the_dots():
     limits = Limits(max_message_bytes=100)
     message = b"." + b"x" * 97 + b"\r\n"
@@ -161,9 +170,11 @@ async def test_when_many_small_messages_fill_the_memory_they_are_spooled_too():
         spool.close()
 
 
-async def test_a_full_disk_is_a_452_and_the_message_is_read_on(monkeypatch, tmp_path):
+async def test_a_full_disk_is_a_452_the_message_is_read_on_and_the_log_says_it_once(monkeypatch, tmp_path, caplog):
     monkeypatch.setattr(content.tempfile, "tempdir", str(tmp_path / "missing"))
-    assert (await read([b"x" * 1000 + b"\r\n" * 500 + b".\r\n"], TINY))[0] is NO_ROOM
+    line = b"x" * 998 + b"\r\n"
+    assert await read([b"\r\n" + line * 500 + b".\r\nNOOP\r\n"], TINY) == (NO_ROOM, b"", b"NOOP\r\n")
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 async def test_the_budget_serves_who_came_first_and_lets_a_giant_pass_alone():

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import struct
 import time
 
 import pytest
@@ -155,6 +154,23 @@ async def test_a_command_line_that_is_too_long_is_a_500_and_the_session_goes_on(
         assert await client.say("NOOP") == "250 2.0.0 OK"
 
 
+async def test_a_command_line_that_is_too_long_is_so_however_it_comes():
+    async with doors() as here:
+        client = await here.enter()
+        await client.write(b"NOOP " + b"x" * 40_000)
+        await asyncio.sleep(0.05)
+        await client.write(b"\r\n")
+        assert (await client.reply()).startswith("500 5.5.2 ")
+
+
+async def test_refused_messages_are_errors_too():
+    async with doors(max_errors=3) as here:
+        client = await here.enter()
+        for _ in range(2):
+            assert (await client.send(b"bare\n\r\n")).startswith("550 5.5.2 ")
+        assert (await client.say("JUNK")).startswith("421 4.7.0 ")
+
+
 async def test_more_messages_than_memory_wait_for_each_other_and_all_arrive():
     async with doors(memory=300_000, spool_over=1000) as here:
         message = b"Subject: x\r\n\r\n" + b"x" * 200_000 + b"\r\n"
@@ -265,18 +281,17 @@ async def test_a_peer_that_never_reads_is_cut_off():
             assert not here.listener._desk.guests
 
 
-async def test_a_connection_that_is_reset_leaves_nothing_behind():
+async def test_a_connection_that_is_reset_leaves_nothing_behind(caplog):
     async with doors() as here:
         for _ in range(20):
             client = await here.enter()
             await client.begin()
             await client.write(b"half a message")
-            raw = client.writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            client.close()
+            client.reset()
         await until(lambda: not here.listener._desk.guests)
         assert here.listener._desk.budget.held == 0
         assert here.house.messages == []
+    assert caplog.records == []
 
 
 async def test_who_speaks_before_the_greeting_is_heard():

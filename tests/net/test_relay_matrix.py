@@ -8,7 +8,7 @@ from listserv.model.delivery import Copy, Deferred, Failed, Outcome, Sent
 from listserv.net.relay import Patience, Relay, Smarthost, Tls
 from tests.kit.peer import Act, Peer
 
-HASTE = Patience(connect=1, greeting=0.2, envelope=0.2, data=0.2, block=0.2, final=0.6)
+HASTE = Patience(connect=1, greeting=0.4, envelope=0.4, data=0.4, block=0.4, final=0.8)
 LARGE = b"x" * 76 + b"\r\n"
 
 Seen = tuple[type[Outcome], str, str]  # the kind, a piece of the reply, and its flags: d(oubt), u(nreachable)
@@ -51,7 +51,7 @@ MATRIX: dict[str, tuple[dict[str, Any], list[Seen]]] = {
     "5xx at MAIL": ({"MAIL": "550 5.7.1 not you"}, both(Failed, "550 5.7.1 not you")),
     "3xx at MAIL": ({"MAIL": "354 what"}, both(Deferred, "another question")),
     "closed at MAIL": ({"MAIL": Act.CLOSE}, both(Deferred, "closed the connection before the message", "u")),
-    "silence at MAIL": ({"MAIL": Act.HANG}, both(Deferred, "silent for 0.2 s", "u")),
+    "silence at MAIL": ({"MAIL": Act.HANG}, both(Deferred, "silent for 0.4 s", "u")),
     "garbage at MAIL": ({"MAIL": b"hello there\r\n"}, both(Deferred, "does not speak SMTP: hello there", "u")),
     "an endless reply to MAIL": ({"MAIL": Act.ENDLESS}, both(Deferred, "a reply without end", "u")),
     "an endless line for MAIL": ({"MAIL": Act.BABBLE}, both(Deferred, "a reply without end", "u")),
@@ -89,7 +89,7 @@ MATRIX: dict[str, tuple[dict[str, Any], list[Seen]]] = {
     ),
     "one taken, then silence": (
         {"RCPT": ["250 ok", Act.HANG]},
-        [(Deferred, "silent for 0.2 s before the message", ""), (Deferred, "silent for 0.2 s before the message", "")],
+        [(Deferred, "silent for 0.4 s before the message", ""), (Deferred, "silent for 0.4 s before the message", "")],
     ),
     "4xx at DATA": ({"DATA": "451 4.3.0 later"}, both(Deferred, "451 4.3.0 later")),
     "5xx at DATA": ({"DATA": "554 5.7.0 no"}, both(Failed, "554 5.7.0 no")),
@@ -106,13 +106,13 @@ MATRIX: dict[str, tuple[dict[str, Any], list[Seen]]] = {
     "421 at the dot": ({".": "421 4.3.2 going down"}, both(Deferred, "421 4.3.2 going down")),
     "3xx at the dot": ({".": "354 more"}, both(Deferred, "another question: 354 more", "d")),
     "closed after the dot": ({".": Act.CLOSE}, both(Deferred, "closed the connection after the final dot", "d")),
-    "silence after the dot": ({".": Act.HANG}, both(Deferred, "silent for 0.6 s after the final dot", "d")),
+    "silence after the dot": ({".": Act.HANG}, both(Deferred, "silent for 0.8 s after the final dot", "d")),
     "garbage after the dot": ({".": b"\x00\xff\r\n"}, both(Deferred, "does not speak SMTP", "du")),
     "an endless reply to the dot": ({".": Act.ENDLESS}, both(Deferred, "a reply without end", "du")),
     "a slow 250": ({".": Act.SLOW}, both(Sent, "250 2.0.0 at last")),
     "a reply without text": ({".": b"250\r\n"}, both(Sent, "250")),
     "a reply of several lines": ({".": b"250-2.0.0 all\r\n250 2.0.0 done\r\n"}, both(Sent, "250 2.0.0 all done")),
-    "a reply in pieces": ({".": b"25"}, both(Deferred, "silent for 0.6 s after the final dot", "d")),
+    "a reply in pieces": ({".": b"25"}, both(Deferred, "silent for 0.8 s after the final dot", "d")),
 }
 
 
@@ -137,7 +137,7 @@ async def test_every_ending_is_the_right_outcome(case: str, offers: tuple[str, .
     ("step", "kind", "text"),
     [
         (Act.CLOSE, Deferred, "before the final dot"),
-        (Act.HANG, Deferred, "silent for 0.2 s before the final dot"),
+        (Act.HANG, Deferred, "silent for 0.4 s before the final dot"),
         ("552 5.3.4 too big", Failed, "552 5.3.4 too big"),
         ("451 4.3.0 disk full", Deferred, "451 4.3.0 disk full"),
         ("250 2.0.0 thank you", Deferred, "said unasked 250 2.0.0 thank you before the final dot"),
@@ -190,6 +190,14 @@ async def test_a_refused_transaction_leaves_nothing_behind_for_the_next(offers: 
     verbs = [line.partition(" ")[0] for line in peer.heard]
     assert verbs[verbs.index("RSET") + 1] == "MAIL"
     assert len(peer.messages) == 1
+
+
+async def test_a_peer_that_wants_a_message_for_nobody_gets_an_empty_one() -> None:
+    async with Peer({"RCPT": "550 5.1.1 gone"}) as peer:
+        relay = relay_to(peer.port)
+        assert [type(outcome) for outcome in await relay.send(copy())] == [Failed, Failed]
+        await relay.close(1)
+    assert peer.messages == [b".\r\n"]
 
 
 async def test_an_answer_that_nobody_asked_for_ends_the_session_not_the_next_copy() -> None:

@@ -78,6 +78,15 @@ async def test_a_connection_ends_politely_after_its_share_of_transactions() -> N
     assert peer.visits == 3
 
 
+async def test_a_connection_that_says_goodbye_still_counts() -> None:
+    async with World() as world:
+        world.delay = 0.005
+        relay = relay_to(world.port, connections=2, max_transactions=1)
+        await asyncio.gather(*(relay.send(copy(number)) for number in range(10)))
+        await relay.close(1)
+    assert (world.count, world.visits, world.peak) == (10, 10, 2)
+
+
 async def test_an_idle_connection_is_closed_quietly_and_the_next_copy_opens_another() -> None:
     async with World() as world:
         relay = relay_to(world.port, idle_seconds=0.05)
@@ -180,10 +189,10 @@ async def test_cancelling_who_waits_for_a_connection_does_not_lose_the_connectio
 
 async def test_close_lets_the_copies_on_the_wire_end_and_turns_the_waiting_ones_away() -> None:
     async with World() as world:
-        world.delay = 0.05
+        world.delay = 0.1
         relay = relay_to(world.port, connections=2)
         sending = [asyncio.create_task(relay.send(copy(number))) for number in range(4)]
-        await asyncio.sleep(0.12)
+        await asyncio.sleep(0.02)
         await relay.close(5)
         outcomes = [(await task)[0] for task in sending]
         late = (await relay.send(copy(9)))[0]

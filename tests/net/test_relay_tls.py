@@ -98,10 +98,12 @@ async def test_required_without_starttls_says_what_to_mend() -> None:
 
 
 async def test_what_was_offered_before_tls_is_forgotten(server_tls: ssl.SSLContext) -> None:
-    ehlos = ["250-peer.example\r\n250-SIZE 10\r\n250 STARTTLS", "250-peer.example\r\n250 PIPELINING"]
+    ehlos = ["250-peer.example\r\n250-8BITMIME\r\n250 STARTTLS", "250-peer.example\r\n250 SIZE 1000"]
     async with Peer({"EHLO": ehlos}, tls=server_tls) as peer:
-        assert isinstance(await send(relay_to(peer.port, Tls.OPPORTUNISTIC)), Sent)
-    assert "MAIL FROM:<g-bounces@lists.example>" in peer.heard
+        relay = relay_to(peer.port, Tls.OPPORTUNISTIC)
+        assert isinstance((await relay.send(replace(COPY, body=b"\xe9\r\n")))[0], Sent)
+        await relay.close(1)
+    assert "MAIL FROM:<g-bounces@lists.example> SIZE=22" in peer.heard
 
 
 async def test_a_plain_banner_where_tls_is_implicit_is_unreachable() -> None:
@@ -146,6 +148,7 @@ async def test_a_password_is_not_said_in_clear_unless_the_operator_wrote_so(step
         outcome = await send(relay_to(peer.port, Tls.OPPORTUNISTIC, username="lists", password="hidden"))
     assert isinstance(outcome, Deferred)
     assert outcome.unreachable
+    assert ("TLS failed: 454 no" if steps else "offers no TLS") in outcome.reply
     assert not any("AUTH" in line for line in peer.heard)
 
 

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,13 @@ from jinja2 import UndefinedError
 
 import listserv
 from listserv import rules
-from listserv.mail import command
+from listserv.flows.moderating import Decided, DecidedBefore
+from listserv.flows.notifying import buttons
+from listserv.flows.site import Site
+from listserv.mail import command, markup
 from listserv.mail.command import Consent, Nothing, Unclear
+from listserv.mail.phrases import each
+from listserv.mail.tag import Tagger
 from listserv.model.account import Member
 from listserv.model.address import Address
 from listserv.model.envelope import Proof
@@ -60,23 +65,11 @@ POLICIES = (
 REASONS = ("every post to this group waits for an admin", "it looks like a command: “unsubscribe <b>me</b>”")
 
 
-@dataclass(frozen=True)
-class Site:
-    """As much of a site as templates may speak of."""
-
-    name: str = "Example Groups"
-    hostname: str = "lists.example.org"
-    url: str = "https://lists.example.org"
-
-
-@dataclass(frozen=True)
-class Decided:
-    held: Held
-
-
-@dataclass(frozen=True)
-class DecidedBefore:
-    held: Held
+SITE = Site(
+    name="Example Groups", hostname="lists.example.org", url="https://lists.example.org", node="one",
+    domains=frozenset(["lists.example.org"]), operators=(), max_message_bytes=10_485_760,
+    texts=TEXTS, tags=Tagger((b"the secret of this server",)), chance=bytes,
+)  # fmt: skip
 
 
 def group(policy: Policy = POLICIES[0]) -> Group:
@@ -97,16 +90,10 @@ def member(role: Role = Role.MEMBER, mode: Mode = Mode.EACH) -> Member:
     return Member(1, 2, "ana@example.net", "ana@example.net", "Ana", "de", role, mode, False, NOW, "asked by mail")
 
 
-def buttons() -> dict[str, str]:
-    """As flows make them (RFC 6068)."""
-    to = f"sailing-confirm%2B{TOKEN}@lists.example.org"
-    return {word: f"mailto:{to}?subject={word}&body={word}" for word in ("approve", "reject", "discard", "yes", "undo")}
-
-
 def always(policy: Policy, token: bool) -> dict[str, Any]:
     """What every notice gets."""
-    known: dict[str, Any] = {"group": group(policy), "site": Site(), "to": Address("ana", "example.net")}
-    return known | {"token": TOKEN if token else "", "buttons": buttons() if token else {}}
+    known: dict[str, Any] = {"group": group(policy), "site": SITE, "to": Address("ana", "example.net")}
+    return known | {"token": TOKEN if token else "", "buttons": buttons(group(), TOKEN) if token else {}}
 
 
 Facts = Iterator[dict[str, Any]]
@@ -143,7 +130,7 @@ def hold_second(text: str) -> Facts:
 def batch_result(text: str) -> Facts:
     waiting = [hold(text, state=state) for state in HoldState] + [hold(text, HoldKind.JOIN)]
     done = [(n, Decided(hold(text, state=HoldState.APPROVED))) for n in (1, 6)]
-    before = [(n, DecidedBefore(hold(text, state=state))) for n, state in enumerate(HoldState, 1)]
+    before = [(n, DecidedBefore(hold(text, state=state))) for n, state in enumerate(HoldState, 1) if n > 1]
     for results in ([], done, [*done, *before]):
         yield {"results": results, "line": text, "waiting": waiting}
         yield {"results": results, "line": "", "waiting": waiting[:1]}
@@ -204,10 +191,10 @@ MAY_HAVE_TOKEN = {"hold-unclear", "hold-result", "batch-result"}
 QUESTIONS = ("hold-second", "confirm-join", "invitation", "confirm-leave", "farewell")
 PAGES: dict[str, Callable[[str], dict[str, Any]]] = {
     "page-leave": lambda text: {"group": group(Policy(title=text)), "address_hint": text, "action": text},
-    "page-left": lambda text: {"group": group(Policy(title=text)), "site": Site(name=text)},
+    "page-left": lambda text: {"group": group(Policy(title=text)), "site": replace(SITE, name=text)},
     "page-gone": lambda text: {},
     "page-error": lambda text: {"status": 404 if text else 500, "title": text, "text": text},
-    "page-home": lambda text: {"site": Site(name=text)},
+    "page-home": lambda text: {"site": replace(SITE, name=text)},
 }
 
 
@@ -239,7 +226,7 @@ def test_every_letter_that_an_act_writes_has_its_template() -> None:
 
 def test_every_page_of_the_web_has_its_template() -> None:
     sources = "".join(file.read_text() for file in (PACKAGE / "web").rglob("*.py"))
-    assert set(re.findall(r"[\"'](page-[a-z-]+)[\"']", sources)) <= PAGES.keys()
+    assert {f"page-{name}" for name in re.findall(r"\.page\(\"([a-z-]+)\"", sources)} == PAGES.keys()
 
 
 @each_language
@@ -251,6 +238,7 @@ def test_a_mail_has_one_subject_line_and_clean_lines_whatever_the_facts_hold(nam
             said = TEXTS.mail(name, language, **facts)
             assert said.subject == one_line(said.subject)
             assert 10 < len(said.subject) < 330
+            assert said.body.split("\n")[0] not in said.subject
             assert not _unclean(said.subject + said.body)
             assert said.body.endswith("\n")
             assert not said.body.startswith("\n")
@@ -272,11 +260,9 @@ def test_lines_are_at_most_72_characters_unless_a_fact_is_longer(name: str, lang
 def test_german_is_really_german(name: str) -> None:
     facts = next(given(name))
     english, german = (TEXTS.mail(name, language, **facts) for language in LANGUAGES)
-    same = set(english.body.split("\n")) & set(german.body.split("\n"))
     assert english.subject != german.subject
-    assert not [line for line in same if len(re.findall(r"\b[a-z]+\b(?!@)", line)) > 3 and "@" not in line and "wind" not in line]
     assert re.search(r"\b(der|die|das|und|ist|nicht)\b", german.body)
-    assert not re.search(r"\b(the|and|you|your|was|has)\b", _own_words(german.body))
+    assert not re.search(r"\b(the|and|you|your|this|has)\b", _own_words(german.body))
     assert not re.search(r"\b(fuer|ueber|zurueck|moecht\w+|bestaetig\w+|Loesch\w+|koenn\w+)\b", german.body)
 
 
@@ -291,8 +277,9 @@ def test_dates_speak_the_language_of_the_words_around_them() -> None:
     assert "22 November 2026, 10:02 UTC" in TEXTS.mail("hold-post", "en", **facts).body
     assert "22. November 2026, 10:02 UTC" in TEXTS.mail("hold-post", "de", **facts).body
     assert "22 November 2026, 10:02 UTC" in TEXTS.mail("hold-post", "fr", **facts).body
-    late = replace(facts["held"], since=NOW.astimezone(None).replace(tzinfo=UTC) + timedelta(hours=13, minutes=58))
-    assert "23 November 2026, 00:00 UTC" in TEXTS.mail("hold-post", "en", **facts | {"held": late}).body or NOW.astimezone().utcoffset()
+    elsewhere = NOW.astimezone(timezone(timedelta(hours=14)))  # it is the 23rd there
+    said = TEXTS.mail("hold-post", "en", **facts | {"held": replace(facts["held"], since=elsewhere)})
+    assert "22 November 2026, 10:02 UTC" in said.body
 
 
 def test_a_missing_fact_is_an_error() -> None:
@@ -329,12 +316,22 @@ def test_no_line_of_a_notice_looks_like_a_decision_when_it_is_quoted_without_a_m
 
 
 @each_language
+@pytest.mark.parametrize("name", ["hold-summary", "batch-result"])
+def test_nobody_can_write_a_subject_that_becomes_a_command_in_a_summary(name: str, language: str) -> None:
+    for padding in range(0, 90, 3):
+        for text in (f"{'x' * padding} approve all {'y' * 90}", f"{'x ' * padding}\napprove all\n"):
+            for facts in given(name, text, POLICIES[:1]):
+                for line in TEXTS.mail(name, language, **facts | {"line": ""}).body.split("\n"):
+                    assert isinstance(command.batch(line, None), Nothing | Unclear), line
+
+
+@each_language
 @pytest.mark.parametrize("name", WITH_HTML)
 def test_nor_does_a_line_of_its_html_variant(name: str, language: str) -> None:
     for facts in given(name, "reject"):
         html = TEXTS.page(name, language, **facts)
         assert isinstance(command.decision(None, html), Unclear)
-        for line in _html(html).lines:
+        for line in markup.lines(html):
             assert isinstance(command.decision(line, None), Nothing | Unclear), line
 
 
@@ -354,7 +351,7 @@ def test_a_question_says_who_for_how_long_and_what_to_do(name: str, language: st
         said = TEXTS.mail(name, language, **facts).body
         assert "ana@example.net" in said
         assert "sailing@lists.example.org" in said
-        assert f"<{buttons()['yes']}>" in said
+        assert f"<{buttons(group(), TOKEN)['yes']}>" in said
         assert re.search(rf"\b{facts['days']} (days?|Tage?n?)\b", " ".join(said.split()))
 
 
@@ -365,14 +362,15 @@ def test_a_hold_notice_says_who_what_and_why_and_has_three_buttons(name: str, la
     facts["held"] = replace(facts["held"], reasons=("strange & new",))
     said = TEXTS.mail(name, language, **facts)
     shown = _html(TEXTS.page(name, language, **facts))
-    for expected in ("Ana Regatta <ana@example.net>", "Sailing <sailing@lists.example.org>", "strange & new", "2026, 10:02 UTC"):
+    who, where = "Ana Regatta <ana@example.net>", "Sailing <sailing@lists.example.org>"
+    for expected in (who, where, "strange & new", "2026, 10:02 UTC"):
         assert expected in said.body
         assert expected in shown.text
     for word in ("approve", "reject", "discard", "undo"):
         assert re.search(rf"\b{word}\b", said.body)
         assert re.search(rf"\b{word}\b", shown.text)
-    links = [buttons()[word] for word in ("approve", "reject", "discard")]
-    assert re.findall(r"^ +[^:\n]+:  <(mailto:\S+)>$", said.body, re.MULTILINE) == links
+    links = [buttons(group(), TOKEN)[word] for word in ("approve", "reject", "discard")]
+    assert re.findall(r"^ +[^:\n]+: +<(mailto:\S+)>$", said.body, re.MULTILINE) == links
     assert shown.links == links
     assert parse_qs(urlsplit(shown.links[0]).query) == {"subject": ["approve"], "body": ["approve"]}
     assert "Ana Regatta" in said.subject
@@ -381,10 +379,13 @@ def test_a_hold_notice_says_who_what_and_why_and_has_three_buttons(name: str, la
 
 @each_language
 def test_a_hold_notice_says_whether_an_empty_answer_approves(language: str) -> None:
-    yes, no = (always(POLICIES[0], True) | facts for facts in list(hold_notice(HoldKind.POST)("x"))[:2])
-    for render in (lambda **facts: TEXTS.mail("hold-post", language, **facts).body, lambda **facts: TEXTS.page("hold-post", language, **facts)):
-        assert re.search("empty reply approves|leere Antwort gibt", render(**yes))
-        assert re.search("empty reply changes nothing|leere Antwort ändert nichts", render(**no))
+    for empty_approves, words in (
+        (True, "approves this post|gibt diesen Beitrag"),
+        (False, "changes nothing|ändert nichts"),
+    ):
+        facts = always(POLICIES[0], True) | {"held": hold(), "admin": member(), "empty_approves": empty_approves}
+        said = TEXTS.mail("hold-post", language, **facts).body, TEXTS.page("hold-post", language, **facts)
+        assert all(re.search(rf"(?:empty reply|leere Antwort) (?:{words})", text.replace("\n", " ")) for text in said)
 
 
 @each_language
@@ -406,9 +407,11 @@ def test_a_page_is_escaped_whole_and_loads_nothing(name: str, language: str) -> 
 
 @each_language
 def test_the_page_to_leave_has_one_form_with_one_button_that_posts(language: str) -> None:
-    page = _html(TEXTS.page("page-leave", language, group=group(), address_hint=""))
+    html = TEXTS.page("page-leave", language, group=group(), address_hint="")
+    page = _html(html)
     assert page.tags.count("form") == page.tags.count("button") == 1
     assert page.forms == [{"method": "post"}]
+    assert page.tags.count("input") == html.count('name="List-Unsubscribe" value="One-Click"') == 1  # RFC 8058 §3.2
     assert "Sailing" in page.text
 
 
@@ -472,8 +475,8 @@ def _html(text: str) -> _Page:
     return reader.page
 
 
-TAGS = set(
-    "html head meta title style body main footer div p h1 ul li table tr th td a form button bdi code small".split()
+TAGS = each(
+    "html head meta title style body main footer div p h1 ul li table tr th td a form input button bdi code small"
 )
 
 

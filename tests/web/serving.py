@@ -1,4 +1,4 @@
-"""The pages on loopback over a database of their own, with one group; and a client that says exactly what a test wants."""
+"""The pages on loopback over a database of their own, with one group; and a client that says what a test wants."""
 
 import asyncio
 import json

@@ -36,16 +36,15 @@ class Client:
 
 
 def half_a_click(here: Place) -> bytes:
-    """A request whose body has begun, and misses ONE_CLICK[HALF:]."""
-    head = f"POST {here.links['ada@a.example']} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(ONE_CLICK)}\r\n\r\n"
-    return head.encode() + ONE_CLICK[:HALF]
+    """A request that asks whether its body is wanted (RFC 9110 §10.1.1), and misses ONE_CLICK[HALF:]."""
+    head = f"POST {here.links['ada@a.example']} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(ONE_CLICK)}\r\n"
+    return head.encode() + b"Expect: 100-continue\r\n\r\n" + ONE_CLICK[:HALF]
 
 
-async def asked(here: Place) -> None:
-    """Back when a request has begun."""
+async def wanted(reader: asyncio.StreamReader) -> None:
+    """Back when the server reads the body."""
     async with asyncio.timeout(5):
-        while not any(guest.cycle for guest in here.pages._guests):
-            await asyncio.sleep(0)
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 async def heard(reader: asyncio.StreamReader) -> bytes:
@@ -138,30 +137,33 @@ async def test_who_does_not_finish_a_request_is_sent_away(tmp_path: Path, octets
 
 async def test_who_asks_and_never_reads_is_sent_away(tmp_path: Path) -> None:
     async with serving(tmp_path, exchange_seconds=0.5) as here:
-        client = socket.socket()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.setblocking(False)
-        loop = asyncio.get_running_loop()
-        await loop.sock_connect(client, ("127.0.0.1", here.port))
-        with pytest.raises(ConnectionError):
-            async with asyncio.timeout(15):
-                while True:
-                    await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
-        client.close()
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(ask_for_ever(client, here.port), 15)
+
+
+async def ask_for_ever(client: socket.socket, port: int) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(client, ("127.0.0.1", port))
+    while True:
+        await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
 
 
 async def test_a_slow_sender_gets_408(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("listserv.web.oneclick.BODY_SECONDS", 0.2)
     async with serving(tmp_path) as here:
         async with Client(here.port, half_a_click(here)) as (reader, _):
+            await wanted(reader)
             assert answer(await heard(reader)).status == 408
         assert here.members() == {"ada@a.example"}
 
 
 async def test_who_hangs_up_in_the_middle_is_no_fault_of_ours(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(tmp_path) as here:
-        async with Client(here.port, half_a_click(here)) as (_, writer):
-            await asked(here)
+        async with Client(here.port, half_a_click(here)) as (reader, writer):
+            await wanted(reader)
             writer.transport.abort()
         await here.ask("GET", "/")
         assert here.members() == {"ada@a.example"}
@@ -174,8 +176,6 @@ async def test_one_connection_more_than_the_limit_is_told_to_come_back(tmp_path:
             full = answer(await here.say(b""))
             assert full.status == 503
             assert full["Retry-After"] == "30"
-        while here.pages._guests:
-            await asyncio.sleep(0)
         assert (await here.ask("GET", "/health")).status == 200
 
 
@@ -224,7 +224,7 @@ async def test_who_is_being_served_gets_the_answer_when_the_server_stops(tmp_pat
     async with serving(tmp_path) as here:
         port = here.port
         async with Client(port, b"") as (idle, _), Client(port, half_a_click(here)) as (reader, writer):
-            await asked(here)
+            await wanted(reader)
             stopping = asyncio.create_task(here.pages.stop(10.0))
             assert await heard(idle) == b""
             with pytest.raises(ConnectionRefusedError):
@@ -237,7 +237,7 @@ async def test_who_is_being_served_gets_the_answer_when_the_server_stops(tmp_pat
 
 async def test_who_takes_longer_than_the_grace_is_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(tmp_path) as here, Client(here.port, half_a_click(here)) as (reader, _):
-        await asked(here)
+        await wanted(reader)
         await asyncio.wait_for(here.pages.stop(0.1), 5)
         assert await heard(reader) == b""
         assert here.members() == {"ada@a.example"}

@@ -1,4 +1,4 @@
-"""Every story runs on SQLite and on PostgreSQL."""
+"""Fixtures: every story runs on SQLite and on PostgreSQL."""
 
 from collections.abc import Iterator
 from pathlib import Path

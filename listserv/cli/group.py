@@ -1,0 +1,227 @@
+"""`listserv group`: groups are made, listed, changed and deleted."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from listserv.cli import naming, show
+from listserv.cli.main import Place
+from listserv.cli.naming import Pair
+from listserv.cli.show import Faults
+
+if TYPE_CHECKING:
+    from listserv.flows.site import Act
+    from listserv.model.group import Group
+    from listserv.node import Node
+    from listserv.store.db import Tx
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@click.group()
+def group() -> None:
+    """Groups: make, list, show, change, delete.
+
+    \b
+    Example:
+      listserv group create sailing@lists.example.org --owner ada@example.com --title "Sailing"
+      listserv group set sailing moderated=yes subject_tag=[sailing]
+    """
+
+
+@group.command()
+@click.argument("address")
+@click.option("--owner", "owners", multiple=True, required=True, metavar="ADDR", help="An owner; may be repeated.")
+@click.option("--title", help="The group's name in notices and in List-Id.")
+@click.option("--moderated", is_flag=True, help="Every post waits for an admin.")
+@click.option("--kind", type=click.Choice(["discussion", "announce", "blog"]), default="discussion", show_default=True)
+@click.option("--set", "pairs", type=Pair(), multiple=True, help="Any setting of `group show`; may be repeated.")
+@click.pass_obj
+def create(
+    place: Place, address: str, owners: tuple[str, ...], title: str | None, moderated: bool, kind: str, pairs: Pairs
+) -> None:
+    """Make a group.  Nobody is written to; an owner gets posts only after `member add`.
+
+    In a group of kind announce the admins may post, in a blog its owners.
+
+    \b
+    Example:
+      listserv group create news@lists.example.org --owner ada@example.com --kind announce --set delivery=bulk
+    """
+    from listserv.flows import governing
+    from listserv.flows.governing import Refused
+    from listserv.model.group import Kind
+
+    said = [*([("title", title)] if title is not None else []), *([("moderated", "yes")] if moderated else []), *pairs]
+    with place.node() as node:
+        made = place.act(node, governing.create, address, Kind(kind), said, owners, _languages(node))
+    if isinstance(made, Refused):
+        raise Faults(*made.why)
+    click.echo(f"{made.address} is there")
+
+
+@group.command("list")
+@show.json_option
+@click.pass_obj
+def list_(place: Place, as_json: bool) -> None:
+    """All groups with the numbers of their members and of posts that wait for an admin.
+
+    \b
+    Example:
+      listserv group list --json
+    """
+    with place.node() as node:
+        rows = node.db.read_now(_overview)
+    if as_json:
+        show.array(rows)
+    else:
+        names = ("address", "title", "kind", "members", "held")
+        show.table(names, ([row[name] for name in names] for row in rows))
+
+
+@group.command("show")
+@click.argument("name", metavar="G")
+@show.json_option
+@click.pass_obj
+def show_(place: Place, name: str, as_json: bool) -> None:
+    """A group and its settings: value, default, meaning.
+
+    \b
+    Example:
+      listserv group show sailing
+    """
+    with place.node() as node:
+        found, about = node.db.read_now(_about, name)
+    settings = _settings(found)
+    if as_json:
+        show.json({**about, **asdict(found.policy), "settings": settings})
+        return
+    show.facts(about.items())
+    click.echo()
+    columns = ("setting", "value", "default", "meaning")
+    show.table(columns, ([name, each["shown"], each["default"], each["meaning"]] for name, each in settings.items()))
+
+
+@group.command("set")
+@click.argument("name", metavar="G")
+@click.argument("pairs", type=Pair(), nargs=-1, required=True)
+@click.pass_obj
+def set_(place: Place, name: str, pairs: Pairs) -> None:
+    """Change settings, at once in force.
+
+    \b
+    Example:
+      listserv group set sailing posting=anyone strangers=hold max_message_bytes=2M
+    """
+    from listserv.flows import governing
+    from listserv.flows.governing import Refused
+
+    with place.node() as node:
+
+        def work(act: "Act") -> Any:
+            return governing.change(act, naming.group(act.tx, name), pairs, _languages(node))
+
+        done = place.act(node, work)
+    if isinstance(done, Refused):
+        raise Faults(*done.why)
+    for key in dict.fromkeys(key for key, _ in pairs):
+        click.echo(f"{done.address}: {key} is {show.clean(_shown(getattr(done.policy, key)))}")
+
+
+@group.command()
+@click.argument("name", metavar="G")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--drop", is_flag=True, help="Give up copies that are not delivered yet.")
+@click.pass_obj
+def delete(place: Place, name: str, yes: bool, drop: bool) -> None:
+    """Delete a group with its members' places, its posts and all that is held.  Nobody is written to.
+
+    \b
+    Example:
+      listserv group delete sailing --yes
+    """
+    from listserv.flows import governing
+    from listserv.flows.governing import Refused
+
+    with place.node() as node:
+        found, about = node.db.read_now(_about, name)
+        if not yes:
+            what = (
+                f"{found.address} with {about['members']} members, {len(about['admins'])} admins, {about['held']} held"
+            )
+            click.confirm(f"Delete {what}? This cannot be undone.", abort=True, err=True)
+        done = place.act(node, lambda act: governing.delete(act, naming.group(act.tx, found.address), drop=drop))
+    if isinstance(done, Refused):
+        raise Faults(*done.why)
+    click.echo(f"{found.address} is deleted: {done.members} places, {done.held} held, {done.copies} copies given up")
+
+
+def _overview(tx: "Tx") -> list[dict[str, Any]]:
+    from listserv.store import groups, holds, rolls
+
+    members, held = rolls.sizes(tx), holds.numbers(tx)
+    return [
+        {
+            "address": each.address,
+            "title": each.title,
+            "kind": each.kind.value,
+            "members": members.get(each.id, 0),
+            "held": held.get(each.id, 0),
+        }
+        for each in groups.everyone(tx)
+    ]
+
+
+def _about(tx: "Tx", name: str) -> "tuple[Group, dict[str, Any]]":
+    from listserv.store import accounts, groups, holds
+
+    found = naming.group(tx, name)
+    about = {
+        "address": found.address,
+        "kind": found.kind.value,
+        "list_id": found.list_id,
+        "members": accounts.count(tx, found.id),
+        "admins": [f"{admin.address} ({admin.role})" for admin in accounts.admins(tx, found.id)],
+        "held": len(holds.waiting(tx, found.id)),
+        "banned": groups.banned(tx, found.id),
+    }
+    return found, about
+
+
+def _settings(found: "Group") -> dict[str, dict[str, Any]]:
+    from listserv.model import setting
+    from listserv.model.group import DEFAULTS
+
+    return {
+        name: {
+            "value": getattr(found.policy, name),
+            "shown": _shown(getattr(found.policy, name)),
+            "default": _shown(getattr(DEFAULTS, name)),
+            "meaning": f"{meaning}{_not_yet(name)}",
+            "accepted": setting.accepted(name),
+        }
+        for name, meaning in setting.HELP.items()
+    }
+
+
+def _shown(value: object) -> str:
+    from listserv.model import setting
+
+    return setting.written(value) or "(empty)"
+
+
+def _not_yet(name: str) -> str:
+    from listserv.model import setting
+
+    missing = setting.NOT_YET.get(name)
+    return f" (not yet: {', '.join(missing)})" if missing else ""
+
+
+def _languages(node: "Node") -> frozenset[str]:
+    """Those that have templates, ours or the operator's."""
+    from listserv.texts import templates_folder
+
+    folders = (node.settings.site.data_dir / "templates", templates_folder())
+    return frozenset(found.parent.name for folder in folders for found in folder.glob("*/*.txt"))

@@ -1,0 +1,173 @@
+"""`listserv queue`: what waits, for how long, and why; and what an operator may do about it."""
+
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import islice
+from typing import assert_never
+
+import click
+
+from listserv.cli import show
+from listserv.cli.main import Place
+from listserv.flows import operating
+from listserv.flows.operating import Done, Over, Result, UnderWay, Unknown
+from listserv.flows.site import Act
+from listserv.node import Node
+from listserv.store import secrets, waiting
+from listserv.store.db import Tx
+from listserv.store.waiting import Status, Waiting
+
+FAILED_FOR = timedelta(days=7)
+ROWS = 100  # a list for people; JSON has everything
+DESTINATIONS = 10
+
+
+@click.group()
+def queue() -> None:
+    """Posts on their way, and copies that wait for their next try.
+
+    \b
+    Examples:
+      listserv queue status
+      listserv queue list --destination example.net
+      listserv queue retry --all
+    """
+
+
+@queue.command()
+@show.json_option
+@click.pass_obj
+def status(place: Place, as_json: bool) -> None:
+    """How much waits, and for which destinations.  Example: listserv queue status --json"""
+    with place.node() as node:
+        found, paused = node.db.read_now(_look, node)
+    if as_json:
+        counts = {name: getattr(found, name) for name in ("due", "taken", "held", "failed")}
+        show.json({**counts, "paused": paused, "destinations": found.destinations})
+        return
+    click.echo(f"due     {found.due}\ntaken   {found.taken}\nheld    {found.held}   `listserv hold list`")
+    click.echo(f"failed  {found.failed}   in the last 7 days: `listserv queue list --state failed`")
+    if paused:
+        click.echo("PAUSED: nothing is delivered until `listserv queue resume`")
+    if found.destinations:
+        click.echo("")
+        first = found.destinations[:DESTINATIONS]
+        rows = [(each.destination, each.due, each.tried, each.oldest, each.next) for each in first]
+        show.table(("DESTINATION", "DUE", "DEFERRED", "OLDEST", "NEXT TRY"), rows)
+        if len(found.destinations) > DESTINATIONS:
+            click.echo(f"… and {len(found.destinations) - DESTINATIONS} destinations more (--json has all)")
+
+
+def _look(tx: Tx, node: Node) -> tuple[Status, bool]:
+    return waiting.status(tx, node.clock() - FAILED_FOR), secrets.get(tx, secrets.PAUSED) is not None
+
+
+@queue.command("list")
+@click.option("--state", type=click.Choice(waiting.STATES), default=None, help="Default: due and taken.")
+@click.option("--destination", default="", metavar="DOMAIN", help="Only what goes there.")
+@click.option("--limit", type=click.IntRange(0), default=None, help=f"Rows; 0: all.  Default: {ROWS}, for JSON all.")
+@show.json_option
+@click.pass_obj
+def list_(place: Place, state: str | None, destination: str, limit: int | None, as_json: bool) -> None:
+    """Deliveries, the next ones first.  Example: listserv queue list --state failed"""
+    most = (limit or None) if limit is not None or as_json else ROWS
+    with place.node() as node:
+        node.db.read_now(_print, state or "", destination.lower(), most, as_json)
+
+
+def _print(tx: Tx, state: str, destination: str, most: int | None, as_json: bool) -> None:
+    """While it is read, so that a long queue takes no memory."""
+    found = waiting.listed(tx, state, destination)
+    first = islice(found, most)
+    if as_json:
+        show.array(first)
+    else:
+        rows = ((each.id, each.state, each.recipient, each.group, each.tries, each.due, each.reply) for each in first)
+        show.table(("ID", "STATE", "RECIPIENT", "GROUP", "TRIES", "DUE", "LAST REPLY"), rows)
+    if next(found, None) is not None:
+        show.note(f"there are more than these {most}; --limit 0 shows all")
+
+
+@queue.command("show")
+@click.argument("id", type=int)
+@show.json_option
+@click.pass_obj
+def show_(place: Place, id: int, as_json: bool) -> None:
+    """One delivery.  Example: listserv queue show 4711"""
+    with place.node() as node:
+        found = node.db.read_now(waiting.get, id)
+    if found is None:
+        raise click.ClickException(_said(Unknown(id), ""))
+    if as_json:
+        show.json(found)
+        return
+    show.facts((name, getattr(found, name)) for name in Waiting.__slots__)
+    click.echo(f"\nWhat happened to its message: listserv trace '{show.clean(found.message_id)}'")
+
+
+@queue.command()
+@click.argument("ids", type=int, nargs=-1, metavar="ID…")
+@click.option("--all", "everything", is_flag=True, help="Everything that waits for a later try.")
+@click.pass_obj
+def retry(place: Place, ids: tuple[int, ...], everything: bool) -> None:
+    """Try these deliveries now instead of later.  Example: listserv queue retry --all"""
+    if bool(ids) == everything:
+        raise click.UsageError("name deliveries by their ID, or --all")
+    with place.node() as node:
+        if everything:
+            click.echo(f"{place.act(node, operating.retry_all)} deliveries are tried now instead of later")
+        else:
+            _each(place, node, ids, operating.retry, "is tried now")
+
+
+@queue.command()
+@click.argument("ids", type=int, nargs=-1, required=True, metavar="ID…")
+@click.pass_obj
+def drop(place: Place, ids: tuple[int, ...]) -> None:
+    """Give these deliveries up; nobody is told.  Example: listserv queue drop 4711"""
+    with place.node() as node:
+        _each(place, node, ids, operating.drop, "is dropped")
+
+
+@queue.command()
+@click.pass_obj
+def pause(place: Place) -> None:
+    """Begin no more deliveries; mail is still taken in.  Example: listserv queue pause"""
+    with place.node() as node:
+        changed = place.act(node, operating.pause)
+    click.echo("paused; `listserv queue resume` goes on" if changed else "was paused already")
+
+
+@queue.command()
+@click.pass_obj
+def resume(place: Place) -> None:
+    """Go on delivering.  Example: listserv queue resume"""
+    with place.node() as node:
+        changed = place.act(node, operating.resume)
+    click.echo("deliveries go on" if changed else "was not paused")
+
+
+def _each(place: Place, node: Node, ids: tuple[int, ...], act: Callable[[Act, int], Result], done: str) -> None:
+    """Do it for each; exit 1 at the end when one of them could not be done."""
+    failed = False
+    for id in ids:
+        result = place.act(node, act, id)
+        failed = failed or not isinstance(result, Done)
+        (click.echo if isinstance(result, Done) else show.error)(_said(result, done))
+    if failed:
+        sys.exit(1)
+
+
+def _said(result: Result, done: str) -> str:
+    match result:
+        case Done(id):
+            return f"delivery {id} {done}"
+        case Unknown(id):
+            return f"there is no delivery {id}; `listserv queue list` shows what waits"
+        case Over(id, state):
+            return f"delivery {id} is {state}; only what waits can be changed"
+        case UnderWay(id):
+            return f"delivery {id} is under way in this moment; try again"
+        case _:
+            assert_never(result)
