@@ -74,7 +74,7 @@ class Keyring:
             (domain, found.stem) for domain in self._domains for found in (self._folder / domain).glob("*.pem")
         )
 
-    def keys(self) -> list[Key]:
+    def every_key(self) -> list[Key]:
         """All keys, by domain and selector.  Raises UnsafeKey or OSError."""
         found: list[Key] = []
         for domain in self._domains:

@@ -28,7 +28,7 @@ def dkim() -> None:
 def show_(place: Place, as_json: bool) -> None:
     """Every key, and its DNS record as a zone line.  Example: listserv dkim show --json"""
     with place.node() as node:
-        keys = node.keys.keys()
+        keys = node.keys.every_key()
     if as_json:
         show.json([_object(key) for key in keys])
         return

@@ -71,7 +71,7 @@ def log() -> None:
 @log.command()
 @click.option("--since", type=Moment(), help="From then on: 2026-11-22, 2026-11-22T10:00, 2h, 3d (UTC).")
 @click.option("--until", type=Moment(), help="Before then.")
-@click.option("--ip", type=Network(), default="", help="An address or a network.")
+@click.option("--ip", type=Network(), help="An address or a network.")
 @click.option("--account", default="", metavar="ADDR", help="Who acted, or was acted upon.")
 @click.option("--group", default="", metavar="G", help="The group's address.")
 @click.option("--action", default="", help="One action, or the beginning of several: post, hold.approved.")
@@ -83,7 +83,7 @@ def search(
     since: datetime | None,
     until: datetime | None,
     as_json: bool,
-    ip: str,
+    ip: str | None,
     account: str,
     group: str,
     action: str,
@@ -95,7 +95,7 @@ def search(
       listserv log search --account ada@example.net --since 3d
     """
     with place.node() as node, plain_faults():
-        found = node.journal.search(since=since, until=until, ip=ip, account=account, group=group, action=action)
+        found = node.journal.search(since=since, until=until, ip=ip or "", account=account, group=group, action=action)
         if as_json:
             show.array(found)
             return

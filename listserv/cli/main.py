@@ -112,10 +112,19 @@ def plain_faults() -> Iterator[None]:
 
     try:
         yield
+    except BrokenPipeError:
+        raise  # the reader has enough (`| head`): click ends quietly
     except DBAPIError as fault:
-        raise click.ClickException(f"database: {str(fault.orig).strip().splitlines()[0]}") from fault
-    except (OSError, UnsafeKey, NewerDatabase, UnsafeDatabase) as fault:
+        raise click.ClickException(f"[database] url: {_first_line(fault.orig)}") from fault
+    except (UnsafeKey, NewerDatabase, UnsafeDatabase) as fault:
         raise click.ClickException(str(fault)) from fault
+    except OSError as fault:
+        named = f"{fault.filename}: {fault.strerror}" if fault.filename and fault.strerror else str(fault)
+        raise click.ClickException(named) from fault
+
+
+def _first_line(fault: BaseException | None) -> str:
+    return next(iter(str(fault).strip().splitlines()), type(fault).__name__)
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

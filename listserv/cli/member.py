@@ -216,9 +216,9 @@ def import_(place: Place, name: str, file: Path, confirmed: bool, skip_broken: b
 
     with place.node() as node:
         group = node.db.read_now(naming.group, name)
-        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        content = click.get_binary_stream("stdin").read() if str(file) == "-" else file.read_bytes()
         read = roster.read(content, lambda person: governing.refusal(node.site, person, confirmed=confirmed))
-        people = _judge(file, read, skip_broken=skip_broken)
+        people = _judge("standard input" if str(file) == "-" else str(file), read, skip_broken=skip_broken)
         with show.progress("import", len(people)) as advance:
             if confirmed:
                 said = _enrol(place, node, group, people, advance)
@@ -319,7 +319,7 @@ def _about(tx: "Tx", name: str, address: "Address") -> dict[str, Any]:
     return {**_row(found), **more, "bounces": found.bounces, "bounce_reply": found.bounce_reply}
 
 
-def _judge(file: Path, read: "Roster", *, skip_broken: bool) -> "Sequence[Person]":
+def _judge(file: str, read: "Roster", *, skip_broken: bool) -> "Sequence[Person]":
     """Whom to add; every fault with its line on standard error, and an end here unless they are to be skipped."""
     for fault in read.faults[:FAULTS_SHOWN]:
         show.error(f"{file}, line {fault.line}: {fault.what}")

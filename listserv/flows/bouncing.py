@@ -17,7 +17,7 @@ from listserv.model.group import Group
 from listserv.store import accounts, bounces, deliveries, groups, journal
 from listserv.store.deliveries import Addressed
 
-_STATUS = re.compile(r"\b5\.1\.\d{1,3}\b")
+_STATUS = re.compile(r"\b5\.1\.(?![789]\b)\d{1,3}\b")  # 5.1.7 to 5.1.9 are about the sender
 
 
 def take(act: Act, group: Group, reading: Reading, tag: str) -> Reply:

@@ -24,6 +24,7 @@ from listserv.model.token import Action
 from listserv.store import accounts, groups, holds, journal, posts, rolls, tokens
 from listserv.store.holds import Held
 from listserv.store.rolls import Enrolled, Person
+from listserv.texts import plural
 
 OPERATOR = "the operator"  # who decides from the shell, in notices and in the trace
 RECORDED = "added by the operator, consent on record elsewhere"
@@ -100,8 +101,8 @@ def delete(act: Act, group: Group, *, drop: bool) -> Deleted | Refused:
     """The group with all it has; while posts of it are under way only with `drop`, which gives their copies up."""
     waiting, copies = rolls.under_way(act.tx, group.id)
     if (waiting or copies) and not drop:
-        what = f"{waiting} posts and {copies} copies of {group.address} are still under way"
-        return Refused((f"{what}: wait until they are delivered, or give them up with --drop",))
+        what = f"{plural(waiting, 'post', 'posts')} and {plural(copies, 'copy', 'copies')} of {group.address}"
+        return Refused((f"{what} under way: wait until all are delivered, or give them up with --drop",))
     for message_id in rolls.messages_under_way(act.tx, group.id):
         journal.note(act.tx, message_id, act.now, "dropped", f"{group.address} was deleted")
     if copies:
@@ -215,9 +216,7 @@ def put_away(act: Act, held: Held) -> bool:
         return False
     content = posts.content(act.tx, held.digest) if held.digest else None
     message_id = message.message_id(message.parse(content)) if content else ""
-    line = events.hold_discarded(
-        act.now, act.who, group="", message_id=message_id, hold=held.id, author=held.author
-    )
+    line = events.hold_discarded(act.now, act.who, group="", message_id=message_id, hold=held.id, author=held.author)
     journal.write(act.tx, line)
     return True
 

@@ -68,6 +68,7 @@ def gather(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Fact
         hops=reading.hops,
         is_own_loop=trace.own_loop(reading.message, group.list_id, act.site.tags.loop_guard(group.list_id)),
         robot=reading.declared,
+        looks_automatic=reading.looks_automatic,
         is_from_a_list=reading.is_from_a_list,
         names_the_group=group.address in reading.named,
         recipients=reading.recipients,

@@ -25,7 +25,8 @@ class Reading:
     message_id: str  # its own, or one made from its bytes
     subject: str
     declared: str | None  # why it says of itself that a machine wrote it, or None
-    robot: str | None  # the same, or why it looks so
+    looks_automatic: str | None  # why its subject says so, though nothing else does
+    robot: str | None  # any of these, or its way through a list
     is_from_a_list: bool
     named: frozenset[str]  # keys of To and Cc
     recipients: int
@@ -73,6 +74,7 @@ def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
         message_id=given or f"<{hashlib.sha256(content).hexdigest()[:32]}@{hostname}>",
         subject=message.subject(parsed),
         declared=automatic.declared(parsed, envelope.mail_from),
+        looks_automatic=automatic.looks_so(parsed),
         robot=automatic.robot(parsed, envelope.mail_from),
         is_from_a_list=any(field.name in ("list-id", "list-post", "mailing-list") for field in parsed.fields),
         named=frozenset(address.key for address in named.addresses),

@@ -71,8 +71,8 @@ def read(content: bytes, refuse: Callable[[Person], str | None]) -> Roster:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
-        line = content.count(b"\n", 0, fault.start) + 1
-        return Roster((), (Fault(line, "not UTF-8: save the file as UTF-8"),))
+        broken_at = content.count(b"\n", 0, fault.start) + 1
+        return Roster((), (Fault(broken_at, "not UTF-8: save the file as UTF-8"),))
     people: dict[str, Person] = {}
     faults: list[Fault] = []
     numbered = list(_lines(text))

@@ -110,7 +110,7 @@ def declared(post: Message, mail_from: str) -> str | None:
 
 def robot(post: Message, mail_from: str) -> str | None:
     """Why this reply was not written by a person to us; None when nothing says so."""
-    return declared(post, mail_from) or next(filter(None, map(_bulk, post.fields)), None) or _by_subject(post)
+    return declared(post, mail_from) or next(filter(None, map(_bulk, post.fields)), None) or looks_so(post)
 
 
 def unanswerable(post: Message, mail_from: str, ours: Container[str] = ()) -> str | None:
@@ -155,7 +155,7 @@ def _bulk(field: Field) -> str | None:
     return f"precedence: {word}" if field.name == "precedence" and word in ("bulk", "junk", "list") else None
 
 
-def _by_subject(post: Message) -> str | None:
+def looks_so(post: Message) -> str | None:
     """A machine's subject and one more sign: it answers nothing, is a prefix, Exchange marked it, a system sent it."""
     subject = message.subject(post)
     names = {field.name for field in post.fields}
@@ -167,7 +167,7 @@ def _by_subject(post: Message) -> str | None:
         return None
     prefix = re.match(r"\s*[:：]\s*\S", subject[away.end() :])
     marked = not names.isdisjoint(("x-auto-response-suppress", "x-ms-exchange-inbox-rules-loop"))
-    return "out-of-office subject" if not answers or (marked and _ENDS.match(subject, away.end())) else None
+    return "out-of-office subject" if prefix or not answers or (marked and _ENDS.match(subject, away.end())) else None
 
 
 def _word(value: bytes) -> str:

@@ -4,6 +4,7 @@ from listserv.rules.authors import banned, moderated_group, moderated_member, st
 from listserv.rules.content import (
     administrative_words,
     from_another_list,
+    looks_automatic,
     no_explicit_recipient,
     own_loop,
     robot,
@@ -25,7 +26,9 @@ RULES: tuple[Rule, ...] = (
     stranger,
     moderated_group,
     moderated_member,
+    looks_automatic,
     from_another_list,
+    looks_automatic,
     no_explicit_recipient,
     too_many_recipients,
     administrative_words,

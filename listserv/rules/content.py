@@ -16,6 +16,11 @@ def robot(facts: Facts) -> Verdict | None:
     return Discard(f"sent by a machine: {facts.robot}") if facts.robot else None
 
 
+def looks_automatic(facts: Facts) -> Verdict | None:
+    """A guess is for a person to judge: what a machine declares itself is discarded, what only looks so is not."""
+    return Hold((f"it looks like an automatic reply: {facts.looks_automatic}",)) if facts.looks_automatic else None
+
+
 def too_many_hops(facts: Facts) -> Verdict | None:
     if facts.hops > MAX_HOPS:
         return Reject("5.4.6", f"this message has {facts.hops} hops: a mail loop", code=554)

@@ -30,6 +30,7 @@ class Facts:
     hops: int = 0
     is_own_loop: bool = False
     robot: str | None = None  # why the message is a machine's
+    looks_automatic: str | None = None  # why it may be one
     is_from_a_list: bool = False  # it bears somebody's List-* fields
     names_the_group: bool = True  # in To or Cc
     recipients: int = 1  # in To and Cc

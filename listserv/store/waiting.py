@@ -62,10 +62,10 @@ def status(tx: Tx, failed_since: datetime) -> Status:
     d, h = deliveries.c, holds.c
     failed = select(func.count()).where(d.state == "failed", d.done_at >= failed_since)
     held = select(func.count()).where(h.state == "open")
-    due, taken = (sum(_counted(tx, state(table)) for table in (posts, deliveries)) for state in (is_due, is_taken))
-    return Status(
-        due, taken, int(tx.execute(held).scalar_one()), int(tx.execute(failed).scalar_one()), destinations(tx)
-    )
+    to = destinations(tx)
+    due = _counted(tx, is_due(posts)) + sum(each.due for each in to)
+    taken = _counted(tx, is_taken(posts)) + _counted(tx, is_taken(deliveries))
+    return Status(due, taken, int(tx.execute(held).scalar_one()), int(tx.execute(failed).scalar_one()), to)
 
 
 def destinations(tx: Tx) -> list[Destination]:

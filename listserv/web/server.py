@@ -147,8 +147,6 @@ def _config(app: ASGIApp) -> Config:
         workers=1,
         proxy_headers=False,
         forwarded_allow_ips=[],
-        server_header=False,
-        date_header=False,
         access_log=False,
         log_config=None,
         log_level="error",

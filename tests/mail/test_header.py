@@ -1,9 +1,14 @@
 """Header lines of ours, and what becomes of the author's."""
 
+import base64
 from dataclasses import replace
 from email.header import decode_header, make_header
+from pathlib import Path
 
+import dkim
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -237,6 +242,19 @@ def test_a_group_that_wants_nothing_changes_nothing():
     assert header.amend(header.strip(post, ["lists.example.org"], []), SAILING) == post.fields
 
 
+def test_the_signature_of_an_author_holds_in_a_group_that_wants_nothing():
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    public = base64.b64encode(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    ours = (*header.edition_fields(SAILING, "guard"), *header.stamp_fields("u@lists.example.org"))
+    for case in (Path(__file__).parent.parent / "messages" / "posts").glob("*/in.eml"):
+        raw = case.read_bytes()
+        post = message.parse(dkim.sign(raw, b"s1", b"a.example", pem, canonicalize=(b"simple", b"simple")) + raw)
+        theirs = header.amend(header.strip(post, ["lists.example.org"], [("lists.example.org", "ls1")]), SAILING)
+        sent = b"".join(field.raw for field in (*ours, *theirs)) + b"\r\n" + post.body
+        assert dkim.verify(sent, dnsfunc=lambda name, timeout=5: b"v=DKIM1; k=rsa; p=" + public), case
+
+
 def test_a_last_field_without_a_line_end_gets_one():
     assert lines(header.strip(message.parse(b"A: b\r\nC: d"), [], [])) == ["A: b\r\n", "C: d\r\n"]
 
@@ -268,6 +286,12 @@ def test_the_tag_is_spliced_before_the_subject_once(old, new):
     tagged = header.amend(message.parse(old + b"\r\n").fields, group)
     assert b"".join(field.raw for field in tagged) == new
     assert header.amend(tagged, group) == tagged
+
+
+def test_a_tag_is_known_in_any_case():
+    for tag, subject in (("[Sailing]", b"Re: [sailing] x"), ("[sailing]", b"Re: [SAILING] x")):
+        fields = message.parse(b"Subject: " + subject + b"\r\n\r\n").fields
+        assert header.amend(fields, policy(subject_tag=tag)) == fields
 
 
 def test_a_tag_beyond_ascii_keeps_its_blank_before_an_encoded_subject():

@@ -80,6 +80,7 @@ def test_headers_that_are_none_end_where_postfix_ends_them(raw, names, body, com
         (b"A: b\r\n" * (MAX_FIELDS + 1) + b"\r\n", "more than 1000 header fields"),
         (b"A: " + b"x" * (MAX_FIELD_BYTES - 5) + b"\r\n\r\n", None),
         (b"A: " + b"x" * (MAX_FIELD_BYTES - 4) + b"\r\n\r\n", "a header field of more than 65536 bytes"),
+        (b"A: " + b"x" * MAX_FIELD_BYTES + b"\r\nC: d\r\n\r\n", "a header field of more than 65536 bytes"),
         (b"A: " + b"x" * MAX_HEADER_BYTES + b"\r\n\r\n", "a header of more than 102400 bytes"),
         (b"A: b\r\n" + b" x\r\n" * MAX_HEADER_BYTES, "a header of more than 102400 bytes"),
         ((b"A: " + b"x" * 995 + b"\r\n") * 102 + b"\r\n", None),

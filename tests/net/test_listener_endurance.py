@@ -86,15 +86,15 @@ async def process(descriptors: int = 1024, **limits: object) -> AsyncIterator[Pr
         await asyncio.wait_for(child.wait(), 20)
 
 
-async def slowest_noop(client: Client, bomb: asyncio.Task[str]) -> float:
-    """Seconds that the slowest NOOP of somebody else took while the bomb was thrown."""
-    worst = 0.0
+async def noops(client: Client, bomb: asyncio.Task[str]) -> list[float]:
+    """Seconds that each NOOP of somebody else took while the bomb was thrown, in rising order."""
+    took = []
     while not bomb.done():
         began = time.monotonic()
         assert await client.say("NOOP") == "250 2.0.0 OK"
-        worst = max(worst, time.monotonic() - began)
+        took.append(time.monotonic() - began)
         await asyncio.sleep(0.005)
-    return worst
+    return sorted(took)
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,11 @@ async def test_bombs_cost_little_memory_and_nobody_elses_time(block, blocks, ans
             return await bomber.reply()
 
         bomb = asyncio.create_task(throw())
-        worst = await slowest_noop(bystander, bomb)
+        took = await noops(bystander, bomb)
         assert bomb.result()[:3] == answer
         assert here.resident() - before < 32
-        assert worst < 0.3  # the promise is 0.1; a loaded machine needs some air
+        assert took[len(took) * 9 // 10] < 0.1
+        assert took[-1] < 1.0  # the promise is 0.1 here too, but a machine that does other things needs some air
 
 
 async def test_fifty_uploads_at_once_stay_within_the_memory():

@@ -160,7 +160,7 @@ async def test_a_command_line_that_is_too_long_is_so_however_it_comes():
         await client.write(b"NOOP " + b"x" * 40_000)
         await asyncio.sleep(0.05)
         await client.write(b"\r\n")
-        assert (await client.reply()).startswith("500 5.5.2 ")
+        assert await client.reply() == "500 5.5.2 Line too long"
 
 
 async def test_refused_messages_are_errors_too():
@@ -210,7 +210,8 @@ async def test_who_says_nothing_is_cut_off():
         await client.write(b"EHL")
         for _ in range(20):  # octets alone are no progress of a command
             await asyncio.sleep(0.02)
-            client.writer.write(b"O")
+            if not client.writer.is_closing():
+                client.writer.write(b"O")
         assert await client.ended()
         assert time.monotonic() - began < 1.0
         assert not here.listener._desk.guests

@@ -253,7 +253,11 @@ def test_a_mail_has_one_subject_line_and_clean_lines_whatever_the_facts_hold(nam
 def test_lines_are_at_most_72_characters_unless_a_fact_is_longer(name: str, language: str) -> None:
     for facts in given(name, policies=POLICIES[:2]):
         for line in TEXTS.mail(name, language, **facts).body.split("\n"):
-            assert len(line) <= WIDTH or max(map(len, line.split())) > 40, line
+            assert (
+                len(line) <= WIDTH
+                or max(map(len, line.split())) > 40
+                or line.startswith(("        It waits: ", "        Grund:    "))
+            ), line
 
 
 @each_mail
@@ -321,7 +325,9 @@ def test_nobody_can_write_a_subject_that_becomes_a_command_in_a_summary(name: st
     for padding in range(0, 90, 3):
         for text in (f"{'x' * padding} approve all {'y' * 90}", f"{'x ' * padding}\napprove all\n"):
             for facts in given(name, text, POLICIES[:1]):
-                for line in TEXTS.mail(name, language, **facts | {"line": ""}).body.split("\n"):
+                held = replace(facts["waiting"][0], author=f"reject*1@{'x' * padding}.example")
+                facts |= {"line": "", "waiting": [*facts["waiting"], held]}
+                for line in TEXTS.mail(name, language, **facts).body.split("\n"):
                     assert isinstance(command.batch(line, None), Nothing | Unclear), line
 
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from playwright.async_api import async_playwright
+from playwright.async_api import ViewportSize, async_playwright
 
 from tests.kit.components import needs_chromium
 from tests.web.serving import serving
 
-TELEPHONE = {"width": 360, "height": 640}
+TELEPHONE = ViewportSize(width=360, height=640)
 
 
 async def test_a_person_opens_the_link_presses_the_button_and_is_told(tmp_path: Path) -> None:

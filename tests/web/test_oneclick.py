@@ -87,11 +87,12 @@ async def test_a_post_in_either_encoding_leaves(tmp_path: Path, kind: str, body:
     ],
 )
 async def test_a_post_that_says_something_else_changes_nothing_and_is_no_success(
-    tmp_path: Path, kind: str, body: bytes
+    tmp_path: Path, kind: str, body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(tmp_path) as here:
         assert (await here.ask("POST", here.links["ada@a.example"], body, kind)).status == 400
         assert here.members() == {"ada@a.example"}
+    assert not caplog.records, "what the world does wrong is no fault of ours"
 
 
 async def test_a_post_without_the_word_is_asked_again(tmp_path: Path) -> None:

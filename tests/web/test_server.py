@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from listserv.settings import TcpPort, UnixSocket
+from listserv.settings import Listen, TcpPort, UnixSocket
 from listserv.web.server import MAX_HEADER_BYTES
 from tests.web.serving import ANYWHERE, ONE_CLICK, Place, answer, serving
 
@@ -95,9 +95,15 @@ async def test_a_door_that_is_taken_is_named_and_no_other_stays_open(tmp_path: P
         port, free = taken.getsockname()[1], other.getsockname()[1]
         other.close()
         where = rf"\[http\] listen: cannot listen on 127.0.0.1:{port}: is in use; is another daemon running\?"
+        doors: list[Listen] = [
+            TcpPort("127.0.0.1", free),
+            UnixSocket(tmp_path / "web.sock"),
+            TcpPort("127.0.0.1", port),
+        ]
         with pytest.raises(OSError, match=where):
-            async with serving(tmp_path, listen=[TcpPort("127.0.0.1", free), TcpPort("127.0.0.1", port)]):
+            async with serving(tmp_path, listen=doors):
                 pass
+        assert not (tmp_path / "web.sock").exists()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", free)
 
