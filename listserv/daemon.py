@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -139,6 +140,7 @@ class Daemon:
 
 async def serve(node: Node, role: Role, reread: Callable[[], Settings | None], ready: Callable[[], None]) -> None:
     """A daemon that obeys SIGTERM, SIGINT and SIGHUP."""
+    _raise_descriptors()
     daemon = Daemon(node, role)
     loop = asyncio.get_running_loop()
 
@@ -157,6 +159,12 @@ async def serve(node: Node, role: Role, reread: Callable[[], Settings | None], r
         notify_systemd("READY=1")
 
     await daemon.run(is_ready)
+
+
+def _raise_descriptors() -> None:
+    """As many open files as the system lets us have: the listener's cap follows the limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def notify_systemd(state: str) -> None:

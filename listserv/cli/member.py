@@ -216,7 +216,7 @@ def import_(place: Place, name: str, file: Path, confirmed: bool, skip_broken: b
 
     with place.node() as node:
         group = node.db.read_now(naming.group, name)
-        content = click.get_binary_stream("stdin").read() if str(file) == "-" else file.read_bytes()
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         read = roster.read(content, lambda person: governing.refusal(node.site, person, confirmed=confirmed))
         people = _judge("standard input" if str(file) == "-" else str(file), read, skip_broken=skip_broken)
         with show.progress("import", len(people)) as advance:

@@ -107,7 +107,7 @@ def _take(node: "Node", group: "Group", file: Path, *, trusted: bool) -> Taken:
 
 def _read(file: Path, limit: int) -> bytes:
     if str(file) == "-":
-        return click.get_binary_stream("stdin").read(limit)
+        return sys.stdin.buffer.read(limit)
     with file.open("rb") as opened:
         return opened.read(limit)
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from listserv.access_log import events
 from listserv.flows import joining, moderating, notifying
-from listserv.flows.holding import empty_approves
+from listserv.flows.holding import HOLD_FOR, UNDO_FOR, empty_approves
 from listserv.flows.joining import RECEIVED
 from listserv.flows.moderating import Decided, Decision, NotDecided, Verb
 from listserv.flows.notifying import Letter
@@ -125,8 +125,13 @@ def _answer(act: Act, group: Group, reading: Reading, admin: Member, result: Dec
         return
     by = "" if isinstance(result, Decided) else _who(act, group, result.held.decided_by)
     facts = {"held": result.held, "why": result.why if isinstance(result, NotDecided) else "", "by": by}
-    letter = Letter("hold-result", facts, answers=reading.message_id)
+    letter = Letter("hold-result", facts, _anew(act, group, admin, result.held), answers=reading.message_id)
     notifying.send(act, group, notifying.to_member(group, admin), letter)
+
+
+def _anew(act: Act, group: Group, admin: Member, held: Held) -> str:
+    """A token for the answer to our answer: whatever mail about a hold is replied to, the reply decides."""
+    return notifying.issue(act, Action.DECIDE, admin.key, {}, lives=None, group_id=group.id, hold_id=held.id)
 
 
 def _who(act: Act, group: Group, key: str) -> str:
@@ -136,7 +141,8 @@ def _who(act: Act, group: Group, key: str) -> str:
 
 def _unclear(act: Act, group: Group, reading: Reading, admin: Member, held: Held, line: str) -> Reply:
     """Nothing has changed; the answer says what can be said."""
-    letter = Letter("hold-unclear", {"held": held, "line": line}, answers=reading.message_id)
+    facts = {"held": held, "line": line}
+    letter = Letter("hold-unclear", facts, _anew(act, group, admin, held), answers=reading.message_id)
     notifying.send(act, group, notifying.to_member(group, admin), letter)
     note = events.hold_unclear(
         act.now,
@@ -163,7 +169,8 @@ def _from_elsewhere(
         second = notifying.issue(
             act, Action.SECOND, owner.key, doc, lives=SECOND_WITHIN, group_id=group.id, hold_id=held.id
         )
-        letter = Letter("hold-second", {"held": held, "verb": word}, second)
+        facts = {"held": held, "verb": word, "reason": doc["reason"], "days": SECOND_WITHIN.days}
+        letter = Letter("hold-second", facts, second)
         notifying.send(act, group, notifying.to_member(group, owner), letter)
     return _refuse(act, group, token.action, "wrong-person")
 
@@ -184,21 +191,26 @@ def _decide_batch(act: Act, group: Group, reading: Reading, token: Token) -> Rep
     if admin is None:
         return _refuse(act, group, token.action, "wrong-person")
     said = command.batch(reading.plain, reading.html)
-    waiting = holds.some(act.tx, token.doc["holds"])
+    waiting = holds.some(act.tx, token.doc["holds"])  # the numbers of the summary are places in this list
     results: list[tuple[int, Decision]] = []
     if isinstance(said, tuple):
         for batch in said:
             results += _each(act, group, batch, waiting, admin)
     line = said.line if isinstance(said, Unclear) else ""
     facts = {"results": results, "line": line, "waiting": waiting}
-    letter = Letter("batch-result", facts, answers=reading.message_id)
+    again = notifying.issue(
+        act, Action.DECIDE_BATCH, admin.key, dict(token.doc), lives=HOLD_FOR + UNDO_FOR, group_id=group.id
+    )
+    letter = Letter("batch-result", facts, again, answers=reading.message_id)
     notifying.send(act, group, notifying.to_member(group, admin), letter)
     return RECEIVED
 
 
-def _each(act: Act, group: Group, batch: Batch, waiting: list[Held], admin: Member) -> list[tuple[int, Decision]]:
-    chosen = batch.chosen(len(waiting))
-    return [(n, moderating.decide(act, group, waiting[n - 1].id, batch.decision, admin.key)) for n in chosen]
+def _each(
+    act: Act, group: Group, batch: Batch, waiting: list[Held | None], admin: Member
+) -> list[tuple[int, Decision]]:
+    chosen = [(n, waiting[n - 1]) for n in batch.chosen(len(waiting))]
+    return [(n, moderating.decide(act, group, held.id, batch.decision, admin.key)) for n, held in chosen if held]
 
 
 def _refuse(act: Act, group: Group, what: Action, why: str) -> Reply:

@@ -5,7 +5,7 @@ of a copy is shared by all who get the edition.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -34,6 +34,7 @@ class Printed:
 
     edition: Loaded
     prepared: Prepared | None  # None: no key for its domain
+    head: bytes = b""  # of editions that are the same for all
 
 
 def claim_deliveries(tx: Tx, node: str, now: datetime, limit: int) -> list[Delivery]:
@@ -44,32 +45,36 @@ def claim_deliveries(tx: Tx, node: str, now: datetime, limit: int) -> list[Deliv
 
 
 def prepare(edition: Loaded, signers: Mapping[str, Signer]) -> Printed:
+    """Where all get the same bytes the head is made here, once; its signature bears the time of the edition."""
     signer = signers.get(edition.domain)
     fields = message.parse(edition.fields + b"\r\n").fields
-    return Printed(edition, signer.prepare(fields, edition.body) if signer else None)
+    printed = Printed(edition, signer.prepare(fields, edition.body) if signer else None)
+    if edition.kind == "post" and edition.style == DeliveryStyle.PERSONAL:
+        return printed
+    leave = header.stamp_fields(edition.group.door("unsubscribe")) if edition.kind == "post" and edition.group else ()
+    return replace(printed, head=_head(printed, leave, edition.made_at))
 
 
 def stamp(site: Site, printed: Printed, batch: Sequence[Delivery], now: datetime) -> Copy:
     """The copy for these deliveries: for one, or for several where all copies are the same."""
-    edition = printed.edition
-    mail_from, own = _own(site, edition, batch[0])
-    signature = printed.prepared.sign(own, now) if printed.prepared else b""
-    head = b"".join((edition.top, signature, *(field.raw for field in own), edition.fields, b"\r\n"))
+    edition, group, delivery = printed.edition, printed.edition.group, batch[0]
+    mail_from, head = edition.mail_from, printed.head
+    if edition.kind == "post" and group is not None:
+        if edition.style != DeliveryStyle.BULK:
+            mail_from = group.door("bounces", site.tags.bounce(group.id, delivery.id))
+        if not head:
+            leave = site.tags.leave(group.id, delivery.mailbox_id or 0)
+            own = header.stamp_fields(group.door("unsubscribe", leave), site.leave_url(group, leave))
+            head = _head(printed, own, now)
     return Copy(mail_from, tuple(delivery.recipient for delivery in batch), head, edition.body)
 
 
-def _own(site: Site, edition: Loaded, delivery: Delivery) -> tuple[str, tuple[Field, ...]]:
-    """Return path and header fields of one member's copy."""
-    group = edition.group
-    if group is None or edition.kind != "post":
-        return edition.mail_from, ()
-    mail_from = edition.mail_from
-    if edition.style != DeliveryStyle.BULK:
-        mail_from = group.door("bounces", site.tags.bounce(group.id, delivery.id))
-    if edition.style != DeliveryStyle.PERSONAL or delivery.mailbox_id is None:
-        return mail_from, header.stamp_fields(group.door("unsubscribe"))
-    leave = site.tags.leave(group.id, delivery.mailbox_id)
-    return mail_from, header.stamp_fields(group.door("unsubscribe", leave), site.leave_url(group, leave))
+def _head(printed: Printed, own: tuple[Field, ...], at: datetime) -> bytes:
+    """Our Received on top, the signature, what is the reader's own, and what all share."""
+    signature = printed.prepared.sign(own, at) if printed.prepared else b""
+    return b"".join(
+        (printed.edition.top, signature, *(field.raw for field in own), printed.edition.fields, b"\r\n")
+    )
 
 
 def batches(claimed: Sequence[Delivery], editions: Mapping[int, Printed]) -> list[list[Delivery]]:

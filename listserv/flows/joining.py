@@ -70,10 +70,9 @@ def join(act: Act, group: Group, address: Address, how: str, name: str = "", mod
 
 def leave(act: Act, group: Group, member: Member) -> None:
     """Out at once, and a mail with undo.  An admin keeps the role and gets no posts any more."""
-    if member.role.is_admin:
-        accounts.change(act.tx, member.subscription_id, mode=Mode.NONE.value)
-    else:
-        accounts.unsubscribe(act.tx, member.subscription_id)
+    end = accounts.silence if member.role.is_admin else accounts.unsubscribe
+    if not end(act.tx, member.subscription_id):
+        return  # somebody was faster: one farewell is enough
     line = events.member_left(act.now, act.who, group=group.address, member=member.key)
     journal.write(act.tx, line)
     journal.count(act.tx, act.now.date(), group.id, "left")
@@ -89,7 +88,7 @@ def leave_by_tag(act: Act, group: Group, tag: str) -> bool:
     if mailbox_id is None:
         return False
     member = accounts.member_by_id(act.tx, group.id, mailbox_id)
-    if member is not None and (member.mode is not Mode.NONE or not member.role.is_admin):
+    if member is not None:
         leave(act, group, member)
     return True
 
@@ -132,7 +131,7 @@ def confirmed(act: Act, group: Group, token: Token) -> None:
         hold = holding.hold_join(act, group, mailbox)
         line = events.member_asked(act.now, act.who, group=group.address, member=address.key, hold=hold)
         journal.write(act.tx, line)
-        notifying.send(act, group, notifying.to_member(group, mailbox), Letter("join-waits"))
+        notifying.send(act, group, notifying.to_member(group, mailbox), Letter("join-waits", {"days": holding.HOLD_FOR.days}))
         return
     how = "invited, and accepted by reply" if token.action is Action.INVITE else "asked by mail, and confirmed by reply"
     entry = join(act, group, address, how, token.doc.get("name", ""), Mode(token.doc.get("mode", Mode.EACH)))

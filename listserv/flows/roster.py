@@ -28,7 +28,6 @@ _READ = ("name", "role", "mode", "moderated")
 _WRITTEN_ONLY = ("joined",)
 
 _LINE_END = re.compile("\r\n|\r|\n")
-_NAMED = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<address>[^<>]+)>\s*\Z')
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +128,15 @@ def _person(line: str, header: _Header | None) -> Person | Wrong:
     if header is not None:
         fields = header.fields(line)
         return fields if isinstance(fields, Wrong) else _with_values(fields)
-    named = _NAMED.match(line)
-    return _with_values({"email": named["address"], "name": named["name"]} if named else {"email": line.strip()})
+    return _with_values(_named(line.strip()))
+
+
+def _named(text: str) -> Mapping[str, str]:
+    """`Name <address>` or the address alone."""
+    name, angle, address = text.rpartition("<")
+    if not angle or not address.endswith(">"):
+        return {"email": text}
+    return {"email": address.removesuffix(">").strip(), "name": name.strip().strip('"').strip()}
 
 
 def _with_values(fields: Mapping[str, str]) -> Person | Wrong:

@@ -113,8 +113,16 @@ def change(tx: Tx, subscription_id: int, **values: Any) -> None:
     tx.execute(update(subscriptions).where(subscriptions.c.id == subscription_id).values(**values))
 
 
-def unsubscribe(tx: Tx, subscription_id: int) -> None:
-    tx.execute(delete(subscriptions).where(subscriptions.c.id == subscription_id))
+def unsubscribe(tx: Tx, subscription_id: int) -> bool:
+    """True for exactly one caller."""
+    return tx.execute(delete(subscriptions).where(subscriptions.c.id == subscription_id)).rowcount == 1
+
+
+def silence(tx: Tx, subscription_id: int) -> bool:
+    """No posts any more, the role stays.  True for exactly one caller."""
+    s = subscriptions.c
+    loud = update(subscriptions).where(s.id == subscription_id, s.mode != Mode.NONE.value)
+    return tx.execute(loud.values(mode=Mode.NONE.value)).rowcount == 1
 
 
 def charge(tx: Tx, mailbox_id: int, now: datetime, reply: str) -> None:

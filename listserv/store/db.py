@@ -167,7 +167,11 @@ def _sqlite(url: URL) -> tuple[Engine, Engine]:
 
     def engine(begin: str, pool_size: int) -> Engine:
         made = create_engine(
-            url, pool_size=pool_size, max_overflow=8, connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False}
+            url,
+            hide_parameters=True,  # in error texts: they are bodies, addresses and tokens
+            pool_size=pool_size,
+            max_overflow=8,
+            connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False},
         )
 
         @event.listens_for(made, "connect")
@@ -187,10 +191,9 @@ def _sqlite(url: URL) -> tuple[Engine, Engine]:
 
 def _postgresql(url: URL) -> tuple[Engine, Engine]:
     """READ COMMITTED to write, REPEATABLE READ to read a snapshot; connections are checked before use."""
-    writer = create_engine(url, pool_size=POSTGRESQL_WRITERS, max_overflow=2, pool_pre_ping=True)
-    reader = create_engine(
-        url, pool_size=READERS, max_overflow=2, pool_pre_ping=True, isolation_level="REPEATABLE READ"
-    )
+    made = partial(create_engine, url, hide_parameters=True, max_overflow=2, pool_pre_ping=True)
+    writer = made(pool_size=POSTGRESQL_WRITERS)
+    reader = made(pool_size=READERS, isolation_level="REPEATABLE READ")
 
     @event.listens_for(writer, "connect")
     def _(connection: Any, record: Any) -> None:

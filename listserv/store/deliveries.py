@@ -50,6 +50,7 @@ class Loaded:
     fields: bytes
     body: bytes
     domain: str  # whose key signs it
+    made_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ def load(tx: Tx, edition_id: int, site_domain: str) -> Loaded | None:
     body = b"".join((row.before, middle, row.after))
     group = groups.get(tx, row.group_id) if row.group_id is not None else None
     domain = group.domain if group else site_domain
-    return Loaded(row.id, row.kind, group, row.style, row.mail_from, row.top, row.fields, body, domain)
+    return Loaded(row.id, row.kind, group, row.style, row.mail_from, row.top, row.fields, body, domain, row.made_at)
 
 
 def settle(tx: Tx, settled: Sequence[Settled], now: datetime) -> None:

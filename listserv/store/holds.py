@@ -62,10 +62,10 @@ def numbers(tx: Tx) -> dict[int, int]:
     return {row[0]: int(row[1]) for row in tx.execute(counted)}
 
 
-def some(tx: Tx, ids: Sequence[int]) -> list[Held]:
-    """In the order of `ids`; those that are gone are left out."""
+def some(tx: Tx, ids: Sequence[int]) -> list[Held | None]:
+    """In the order of `ids`, None for those that are gone."""
     found = {row.id: _held(row) for row in tx.execute(_all().where(holds.c.id.in_(ids)))}
-    return [found[id] for id in ids if id in found]
+    return [found.get(id) for id in ids]
 
 
 def decide(tx: Tx, id: int, was: HoldState, state: HoldState, by: str, now: datetime) -> bool:

@@ -10,11 +10,7 @@ each exchange has to end, so that nobody holds a connection by sending slowly, n
 """
 
 import asyncio
-import contextlib
-import errno
 import logging
-import os
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +19,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from listserv.net import sockets
 from listserv.settings import Listen, TcpPort, UnixSocket
 
 MAX_CONNECTIONS = 500
@@ -31,7 +28,6 @@ KEEP_ALIVE_SECONDS = 5
 MAX_HEADER_BYTES = 16_384
 
 _AT_ONCE = 16  # connections accepted in one go
-_WAITING = 512  # connections that may wait in the kernel
 _PARTING_SECONDS = 1.0  # for a task to notice that its client is gone
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 30\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -60,13 +56,14 @@ class Pages:
         """Open all doors or none; then `bound` has their addresses in the order of `listen`, with the real ports."""
         self._config.load()
         logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns about every odd request
-        sockets = _bind_all(self._listen)
+        wanted = [("[http] listen", _address(listen)) for listen in self._listen]
+        opened = sockets.bind_all(wanted, mode=0o666)  # as to a port, any web server of this machine may connect
+        self.bound = tuple(_listen(sockets.name(bound)) for bound in opened)
         loop = asyncio.get_running_loop()
-        for bound in sockets:
+        for bound in opened:
             server = await loop.create_server(self._connection, sock=bound, backlog=_AT_ONCE)
-            bound.listen(_WAITING)
+            bound.listen(sockets.WAITING)
             self._servers.append(server)
-        self.bound = tuple(map(_name, sockets))
 
     async def stop(self, grace: float) -> None:
         """Close the doors and the idle connections; wait up to `grace` seconds for the others, then abort them."""
@@ -90,9 +87,7 @@ class Pages:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        for door in self.bound:
-            if isinstance(door, UnixSocket):
-                door.path.unlink(missing_ok=True)
+        sockets.remove(map(_address, self.bound))
         self.bound = ()
 
 
@@ -160,55 +155,9 @@ async def _wait(ends: set[asyncio.Future[None]], seconds: float) -> None:
         await asyncio.wait(ends, timeout=seconds)
 
 
-def _bind_all(listens: Sequence[Listen]) -> list[socket.socket]:
-    with contextlib.ExitStack() as undo:
-        sockets = []
-        for listen in listens:
-            sockets.append(undo.enter_context(_bind(listen)))
-            if isinstance(listen, UnixSocket):
-                undo.callback(listen.path.unlink, missing_ok=True)
-        undo.pop_all()
-    return sockets
+def _address(listen: Listen) -> sockets.Address:
+    return str(listen.path) if isinstance(listen, UnixSocket) else (listen.host, listen.port)
 
 
-def _bind(listen: Listen) -> socket.socket:
-    """The listening socket; an OSError that names the setting, the address, and what is wrong with it."""
-    try:
-        if isinstance(listen, UnixSocket):
-            return _bind_path(listen.path)
-        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-        return socket.create_server((listen.host, listen.port), family=family, backlog=_WAITING)
-    except OSError as error:
-        is_taken = error.errno == errno.EADDRINUSE
-        why = "is in use; is another daemon running?" if is_taken else (error.strerror or str(error))
-        raise OSError(error.errno, f"[http] listen: cannot listen on {listen}: {why}") from error
-
-
-def _bind_path(path: Path) -> socket.socket:
-    """A unix socket that every web server of this machine may connect to, as it may to a port."""
-    with contextlib.ExitStack() as undo:
-        bound = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        _remove_stale(path)
-        bound.bind(str(path))
-        path.chmod(0o666)
-        bound.listen(_WAITING)
-        undo.pop_all()
-    return bound
-
-
-def _remove_stale(path: Path) -> None:
-    """A socket that nobody answers at any more goes; anything else at its path stays and is in use."""
-    if not path.is_socket():
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        else:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-
-
-def _name(bound: socket.socket) -> Listen:
-    name = bound.getsockname()
-    return UnixSocket(Path(name)) if isinstance(name, str) else TcpPort(name[0], name[1])
+def _listen(address: sockets.Address) -> Listen:
+    return UnixSocket(Path(address)) if isinstance(address, str) else TcpPort(*address)

@@ -97,7 +97,9 @@ def test_settings_change_together_or_not_at_all(shells: Shell) -> None:
     assert "language: “xx” has no templates here" in said[0]
     assert "is more than [smtp] max_message_bytes" in said[1]
     assert shells.json("group", "show", "sailing")["moderated"] is False
-    shells.ok("group", "set", "sailing", "Moderated=ON", "max-message-bytes=2M", "topics=Boats, wind,boats", "title=A=B")
+    shells.ok(
+        "group", "set", "sailing", "Moderated=ON", "max-message-bytes=2M", "topics=Boats, wind,boats", "title=A=B"
+    )
     about = shells.json("group", "show", "sailing")
     assert (about["moderated"], about["max_message_bytes"], about["topics"]) == (True, 2 * 1024**2, ["boats", "wind"])
     assert about["title"] == "A=B"

@@ -94,7 +94,9 @@ def test_a_members_settings_change_together_or_not_at_all(sailings: Shell) -> No
         "Error: role: “admin” is not accepted; write member, moderator or owner",
         "Error: mod: no such setting; did you mean mode?",
     ]
-    sailings.ok("member", "set", "sailing", "bob@b.example", "role=moderator", "moderated=yes", "name=Bob R.", "mode=none")
+    sailings.ok(
+        "member", "set", "sailing", "bob@b.example", "role=moderator", "moderated=yes", "name=Bob R.", "mode=none"
+    )
     about = sailings.json("member", "show", "sailing", "bob@b.example")
     assert (about["name"], about["role"], about["mode"], about["moderated"]) == ("Bob R.", "moderator", "none", True)
     (line,) = sailings.log("member.changed")
@@ -123,7 +125,9 @@ def test_the_last_owner_stays(sailing: Shell) -> None:
 
 def test_who_is_removed_is_out_and_not_written_to(sailing: Shell) -> None:
     sailing.ok("member", "add", "sailing", "bob@b.example", "--confirmed")
-    assert sailing.ok("member", "remove", "sailing", "bob@b.example") == "bob@b.example: is out of sailing@lists.example\n"
+    assert (
+        sailing.ok("member", "remove", "sailing", "bob@b.example") == "bob@b.example: is out of sailing@lists.example\n"
+    )
     assert sailing.fails("member", "remove", "sailing", "bob@b.example") == [
         "Error: bob@b.example: is not in sailing@lists.example"
     ]
@@ -134,7 +138,9 @@ def test_who_is_removed_is_out_and_not_written_to(sailing: Shell) -> None:
 def test_a_banned_member_is_out_until_unbanned_and_added(sailing: Shell) -> None:
     sailing.ok("member", "add", "sailing", "eve@e.example", "--confirmed")
     assert "and out of it" in sailing.ok("member", "ban", "sailing", "EVE@e.example")
-    assert "is banned already" in sailing.fails("member", "ban", "sailing", "eve@e.example")[0].replace("from sailing@lists.example ", "")
+    assert "is banned already" in sailing.fails("member", "ban", "sailing", "eve@e.example")[0].replace(
+        "from sailing@lists.example ", ""
+    )
     assert sailing.fails("member", "show", "sailing", "eve@e.example") == [
         "Error: eve@e.example is banned from sailing@lists.example"
     ]
@@ -277,8 +283,6 @@ def test_a_name_cannot_speak_to_the_terminal(sailing: Shell) -> None:
             assert sailing.ok("member", *command, *more).replace("\n", "").isprintable()
 
 
-@pytest.mark.parametrize(
-    "command", ["add", "remove", "list", "show", "set", "ban", "unban", "import", "export"]
-)
+@pytest.mark.parametrize("command", ["add", "remove", "list", "show", "set", "ban", "unban", "import", "export"])
 def test_each_command_has_help_with_an_example(shell: Shell, command: str) -> None:
     assert f"listserv member {command} sailing" in shell.ok("member", command, "--help")

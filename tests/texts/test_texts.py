@@ -124,11 +124,11 @@ def hold_result(text: str) -> Facts:
 
 def hold_second(text: str) -> Facts:
     for verb in ("approve", "reject", "discard", "undo"):
-        yield {"held": hold(text), "verb": verb}
+        yield {"held": hold(text), "verb": verb, "reason": text if verb == "reject" else "", "days": 2}
 
 
 def batch_result(text: str) -> Facts:
-    waiting = [hold(text, state=state) for state in HoldState] + [hold(text, HoldKind.JOIN)]
+    waiting = [hold(text, state=state) for state in HoldState] + [hold(text, HoldKind.JOIN), None]
     done = [(n, Decided(hold(text, state=HoldState.APPROVED))) for n in (1, 6)]
     before = [(n, DecidedBefore(hold(text, state=state))) for n, state in enumerate(HoldState, 1) if n > 1]
     for results in ([], done, [*done, *before]):
@@ -169,7 +169,7 @@ FACTS: dict[str, Callable[[str], Facts]] = {
     "rejected": decision_of_admin,
     "expired": lambda text: iter([{"held": hold(text, state=HoldState.EXPIRED), "reason": ""}]),
     "confirm-join": lambda text: iter([{"days": 7, "moderated": True}, {"days": 1, "moderated": False}]),
-    "join-waits": fixed(),
+    "join-waits": fixed(days=14),
     "join-rejected": lambda text: iter([{"reason": ""}, {"reason": text}]),
     "closed": fixed(),
     "welcome": lambda text: iter(
@@ -187,7 +187,8 @@ FACTS: dict[str, Callable[[str], Facts]] = {
 WITH_HTML = ("hold-post", "hold-join")
 WITH_TOKEN = {"hold-post", "hold-join", "hold-summary", "hold-second"}
 WITH_TOKEN |= {"confirm-join", "invitation", "confirm-leave", "farewell"}
-MAY_HAVE_TOKEN = {"hold-unclear", "hold-result", "batch-result"}
+ABOUT_HOLDS = ("hold-unclear", "hold-result", "batch-result")
+WITH_TOKEN |= set(ABOUT_HOLDS)
 QUESTIONS = ("hold-second", "confirm-join", "invitation", "confirm-leave", "farewell")
 PAGES: dict[str, Callable[[str], dict[str, Any]]] = {
     "page-leave": lambda text: {"group": group(Policy(title=text)), "address_hint": text, "action": text},
@@ -200,11 +201,9 @@ PAGES: dict[str, Callable[[str], dict[str, Any]]] = {
 
 def given(name: str, text: str = SUBJECTS[0], policies: tuple[Policy, ...] = POLICIES) -> Facts:
     """All facts that the flows could hand to this template about this text."""
-    tokens = (True, False) if name in MAY_HAVE_TOKEN else (name in WITH_TOKEN,)
     for policy in policies:
-        for token in tokens:
-            for facts in FACTS[name](text):
-                yield always(policy, token) | facts
+        for facts in FACTS[name](text):
+            yield always(policy, name in WITH_TOKEN) | facts
 
 
 each_language = pytest.mark.parametrize("language", LANGUAGES)
@@ -309,7 +308,7 @@ def test_an_operators_own_folder_goes_before_ours_also_for_pieces(tmp_path: Path
 
 
 @each_language
-@pytest.mark.parametrize("name", [*WITH_HTML, *MAY_HAVE_TOKEN, "hold-summary", "decided"])
+@pytest.mark.parametrize("name", [*WITH_HTML, *ABOUT_HOLDS, "hold-summary", "decided"])
 def test_no_line_of_a_notice_looks_like_a_decision_when_it_is_quoted_without_a_mark(name: str, language: str) -> None:
     for facts in given(name, "approve"):
         said = TEXTS.mail(name, language, **facts).body

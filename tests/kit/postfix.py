@@ -1,0 +1,237 @@
+"""A real Postfix of our own, between the world and the list server, as `config/examples/postfix` sets it up.
+
+    with postfix.running() as mta:
+        async with house(url, folder, world=mta.world(), **mta.settings()) as here:
+            await mta.swaks("ada@home.example", "walkers@lists.example", content)
+            copies = await mta.arrived("bob@home.example")
+
+It has its own configuration, queue and data in a temporary folder and free ports; the system's Postfix is not touched.
+Addresses at home.example that are in `PEOPLE` have a Maildir, others there do not exist; mail for all other domains
+goes to the story's world.
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit.components import needs_postfix, needs_swaks
+from tests.kit.house import DOMAIN
+from tests.kit.world import World
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "examples" / "postfix"
+HOME = "home.example"
+PEOPLE = ("ada", "bob", "cy", "ann")
+NOBODY = 65534  # the Maildirs are his
+
+# What an operator has already: who it is, where its files are, and people with mailboxes.  `far` is the rest of the
+# world.  Loopback is no friend here, so that swaks is a stranger like any other client; and what waits is tried again
+# at once, so that no story has to wait for the next one.
+_MAIN = """\
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = {folder}/log
+maillog_file_prefixes = {folder}
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = mx.example
+mydestination =
+mynetworks = 192.0.2.0/24
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+local_recipient_maps =
+recipient_delimiter = +
+virtual_mailbox_domains = home.example
+virtual_mailbox_base = {folder}/mail
+virtual_mailbox_maps = texthash:{folder}/people
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+relayhost = [127.0.0.1]:{far}
+smtp_host_lookup = native
+minimal_backoff_time = 1s
+maximal_backoff_time = 1s
+queue_run_delay = 1s
+"""
+_MASTER = """\
+127.0.0.1:{public} inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+lmtp unix - - n - - lmtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Postfix:
+    """A running Postfix.  `public` is its port 25, `private` the port that only the list server may use."""
+
+    program: Path
+    client: Path
+    folder: Path
+    lmtp: str  # as [lmtp] listen names it
+    public: int
+    private: int
+    far: int
+
+    def configure(self) -> None:
+        """Its own main.cf and master.cf, with the example's lines as they stand there but for name, port and socket."""
+        lmtp = self.lmtp if self.lmtp.startswith("unix:") else f"inet:{self.lmtp}"
+        names = {"lists.example.org": DOMAIN, "inet:127.0.0.1:8024": lmtp, "127.0.0.1:10025": f"127.0.0.1:{self.private}"}
+        for name, own in (("main.cf", _MAIN), ("master.cf", _MASTER)):
+            given = (EXAMPLE / name).read_text()
+            for there, here in names.items():
+                given = given.replace(there, here)
+            own = own.format(folder=self.folder, public=self.public, far=self.far)
+            (self.folder / "etc" / name).write_text(own + given)
+        people = (f"{person}@{HOME} {person}/" for person in PEOPLE)
+        (self.folder / "people").write_text("\n".join(people) + "\n")
+
+    def start(self) -> None:
+        self._run("start")
+
+    def stop(self) -> None:
+        self._run("stop")
+
+    def world(self) -> World:
+        """The rest of the world, where this Postfix looks for it."""
+        far = World()
+        far.port = self.far
+        return far
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """The list server's side, as the example's README says it."""
+        return {"lmtp": {"listen": [self.lmtp]}, "relay": {"host": "127.0.0.1", "port": self.private}}
+
+    async def swaks(self, mail_from: str, rcpt_to: str, content: bytes) -> str:
+        """The dialogue of swaks with the public port, line by line as swaks prints it."""
+        command = [
+            *(str(self.client), "--server", f"127.0.0.1:{self.public}", "--helo", "outside.example"),
+            *("--from", mail_from or "<>", "--to", rcpt_to, "--no-data-fixup", "--data", "-"),
+        ]
+        file = self.folder / "post.eml"
+        file.write_bytes(content)
+        command[-1] = f"@{file}"
+        child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said, _ = await asyncio.wait_for(child.communicate(), 30)
+        return said.decode()
+
+    def inbox(self, address: str) -> list[bytes]:
+        """What is in the Maildir, oldest first, with CRLF as on the wire."""
+        maildir = self.folder / "mail" / address.partition("@")[0] / "new"
+        files = sorted(maildir.glob("*"), key=lambda file: file.stat().st_mtime_ns)
+        return [file.read_bytes().replace(b"\n", b"\r\n") for file in files]
+
+    async def arrived(self, address: str, count: int = 1) -> list[bytes]:
+        """The inbox, once it has so many messages."""
+        await self.until(lambda: len(self.inbox(address)) >= count)
+        return self.inbox(address)
+
+    async def until(self, true: Callable[[], bool], seconds: float = 20.0) -> None:
+        """Postfix works at its own pace; when it is too slow, its log says why."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not true():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(self.log()) from None
+
+    def waiting(self) -> list[str]:
+        """Names of the queue files: what Postfix has taken and not delivered."""
+        queues = ("maildrop", "incoming", "active", "deferred", "hold")
+        return [file.name for queue in queues for file in (self.folder / "queue" / queue).rglob("*") if file.is_file()]
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def empty(self) -> None:
+        """No mail anywhere, for the next story."""
+        self._postsuper("-d", "ALL")
+        for person in PEOPLE:
+            shutil.rmtree(self.folder / "mail" / person, ignore_errors=True)
+
+    def parameter(self, name: str) -> str:
+        """A value of main.cf as Postfix reads it."""
+        done = self._tool("postconf", "-xh", name)
+        return done.stdout.strip()
+
+    def _postsuper(self, *arguments: str) -> None:
+        self._tool("postsuper", *arguments)
+
+    def _run(self, *arguments: str) -> None:
+        self._tool("postfix", *arguments)
+
+    def _tool(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(self.program.with_name(name)), "-c", str(self.folder / "etc"), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}{self.log()}")
+        return done
+
+
+@contextmanager
+def running(*, unix: bool = False) -> Iterator[Postfix]:
+    """From the configuration to the end of the folder; skips the test where it cannot run.
+
+    unix: LMTP through a socket in the queue's folder instead of a port.
+    """
+    program, client = needs_postfix(), needs_swaks()
+    if os.geteuid() != 0:
+        pytest.skip("needs postfix, which is not installed for users other than root")
+    folder = Path(tempfile.mkdtemp(prefix="listserv-postfix-", dir="/tmp"))
+    lmtp, public, private, far = _free_ports(4)
+    mta = Postfix(program, client, folder, f"127.0.0.1:{lmtp}", public, private, far)
+    try:
+        _folders(folder)
+        mta.configure()
+        mta.start()
+        try:
+            yield mta
+        finally:
+            mta.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folders(folder: Path) -> None:
+    """With the owners that Postfix insists on."""
+    folder.chmod(0o755)
+    for name, owner in (("etc", "root"), ("queue", "root"), ("data", "postfix"), ("mail", NOBODY)):
+        (folder / name).mkdir()
+        shutil.chown(folder / name, owner)
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
