@@ -68,7 +68,7 @@ class Node:
 
 
 def node_name(settings: Settings) -> str:
-    """The same after every restart, and different for two nodes on one machine: the machine and a mark of its folder."""
+    """The machine and a mark of the folder: the same after every restart, different for two nodes on one machine."""
     mark = hashlib.sha256(str(settings.site.data_dir).encode()).hexdigest()[:4]
     return f"{socket.gethostname()}-{mark}"
 

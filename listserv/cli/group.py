@@ -100,8 +100,13 @@ def show_(place: Place, name: str, as_json: bool) -> None:
         return
     show.facts(about.items())
     click.echo()
-    columns = ("setting", "value", "default", "meaning")
-    show.table(columns, ([name, each["shown"], each["default"], each["meaning"]] for name, each in settings.items()))
+    show.table(
+        ("setting", "value", "default", "meaning"),
+        (
+            [setting, _shown(each["value"]), _shown(each["default"]), each["meaning"]]
+            for setting, each in settings.items()
+        ),
+    )
 
 
 @group.command("set")
@@ -197,8 +202,7 @@ def _settings(found: "Group") -> dict[str, dict[str, Any]]:
     return {
         name: {
             "value": getattr(found.policy, name),
-            "shown": _shown(getattr(found.policy, name)),
-            "default": _shown(getattr(DEFAULTS, name)),
+            "default": getattr(DEFAULTS, name),
             "meaning": f"{meaning}{_not_yet(name)}",
             "accepted": setting.accepted(name),
         }

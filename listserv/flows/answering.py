@@ -63,7 +63,7 @@ def to_operators(act: Act, envelope: Envelope, reading: Reading, role: str) -> R
 
 
 def tell_refusals(act: Act, reading: Reading, refused: Sequence[tuple[str, Reply]]) -> None:
-    """Some recipients took the message and some did not: SMTP has one answer, so a known author gets the others by mail."""
+    """Some recipients took the message, some did not: SMTP has one answer, so a known author gets the rest by mail."""
     for address, reply in refused:
         known = parse(address)
         for reading_ in readings(known) if known else ():
@@ -109,13 +109,16 @@ def _forward(
     return RECEIVED
 
 
-def _log(act: Act, envelope: Envelope, reading: Reading, group: Group | None, role: str, hold: int | None = None) -> None:
+def _log(
+    act: Act, envelope: Envelope, reading: Reading, group: Group | None, role: str, hold: int | None = None
+) -> None:
     line = events.mail_to_owner(
         act.now,
         act.who,
         group=group.address if group else "",
         message_id=reading.message_id,
-        door=role, hold=hold,
+        door=role,
+        hold=hold,
         mail_from=envelope.mail_from,
         size=len(reading.content),
     )

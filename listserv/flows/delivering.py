@@ -72,9 +72,7 @@ def stamp(site: Site, printed: Printed, batch: Sequence[Delivery], now: datetime
 def _head(printed: Printed, own: tuple[Field, ...], at: datetime) -> bytes:
     """Our Received on top, the signature, what is the reader's own, and what all share."""
     signature = printed.prepared.sign(own, at) if printed.prepared else b""
-    return b"".join(
-        (printed.edition.top, signature, *(field.raw for field in own), printed.edition.fields, b"\r\n")
-    )
+    return b"".join((printed.edition.top, signature, *(field.raw for field in own), printed.edition.fields, b"\r\n"))
 
 
 def batches(claimed: Sequence[Delivery], editions: Mapping[int, Printed]) -> list[list[Delivery]]:

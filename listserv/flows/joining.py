@@ -131,7 +131,8 @@ def confirmed(act: Act, group: Group, token: Token) -> None:
         hold = holding.hold_join(act, group, mailbox)
         line = events.member_asked(act.now, act.who, group=group.address, member=address.key, hold=hold)
         journal.write(act.tx, line)
-        notifying.send(act, group, notifying.to_member(group, mailbox), Letter("join-waits", {"days": holding.HOLD_FOR.days}))
+        letter = Letter("join-waits", {"days": holding.HOLD_FOR.days})
+        notifying.send(act, group, notifying.to_member(group, mailbox), letter)
         return
     how = "invited, and accepted by reply" if token.action is Action.INVITE else "asked by mail, and confirmed by reply"
     entry = join(act, group, address, how, token.doc.get("name", ""), Mode(token.doc.get("mode", Mode.EACH)))

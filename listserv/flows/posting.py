@@ -145,7 +145,9 @@ def _log_rejection(
         size=len(reading.content),
     )
     journal.write(act.tx, note)
-    journal.note(act.tx, reading.message_id, act.now, "rejected", f"{group.address}: {status} by {', '.join(judgement.by)}")
+    journal.note(
+        act.tx, reading.message_id, act.now, "rejected", f"{group.address}: {status} by {', '.join(judgement.by)}"
+    )
 
 
 def _keep(

@@ -15,6 +15,10 @@ from email.utils import format_datetime
 from listserv.mail.header import field, mailbox_field, structured
 from listserv.model.address import Address
 
+_ATTACHED = (
+    b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\nContent-Disposition: attachment\r\n\r\n"
+)
+
 Fields = Sequence[tuple[str, str]]
 
 
@@ -50,17 +54,7 @@ def compose(notice: Notice, at: datetime, *, attachment: bool = False, answers: 
     if not attachment:
         return Composed(head + kind + encoding, body, b"")
     mixed = field("Content-Type", f'multipart/mixed; boundary="{boundary}"')
-    before = b"".join(
-        (
-            _line(boundary),
-            kind,
-            encoding,
-            b"\r\n",
-            body,
-            _line(boundary),
-            b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\nContent-Disposition: attachment\r\n\r\n",
-        )
-    )
+    before = b"".join((_line(boundary), kind, encoding, b"\r\n", body, _line(boundary), _ATTACHED))
     return Composed(head + mixed + b"Content-Transfer-Encoding: 8bit\r\n", before, _line(boundary, last=True))
 
 

@@ -26,7 +26,7 @@ NOT_YET: Mapping[str, tuple[str, ...]] = {"archive": ("members", "public"), "lis
 MODES_NOT_YET = (Mode.DIGEST,)
 
 _YES, _NO = ("yes", "on", "true", "1"), ("no", "off", "false", "0")
-_SIZE = re.compile(r"(\d{1,12})\s*(?:([kmg])i?b?|b|bytes)?\Z", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,12})\s*(?:([kmg])i?b?|b|bytes)?\Z", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z]{2,4})?\Z")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LIST_LONGEST = 50  # characters of one topic

@@ -18,11 +18,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from listserv.net import sockets
 from listserv.net.connection import silence_aiosmtpd, slim_tls
 from listserv.net.content import Budget
 from listserv.net.gate import DEFAULTS, Limits
 from listserv.net.house import Desk, House
-from listserv.net import sockets
 from listserv.net.session import Session
 from listserv.net.sockets import Address
 

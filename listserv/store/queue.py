@@ -95,7 +95,7 @@ def give_back(tx: Tx, queue: Table, node: str, now: datetime) -> int:
 def size(tx: Tx, queue: Table) -> dict[str, int]:
     """How many rows are in each state."""
     counted = select(queue.c.state, func.count()).group_by(queue.c.state)
-    return {state: number for state, number in tx.execute(counted)}
+    return {state: int(number) for state, number in tx.execute(counted)}
 
 
 def next_due(tx: Tx, queue: Table) -> datetime | None:

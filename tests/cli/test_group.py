@@ -87,7 +87,8 @@ def test_group_show_names_every_setting_with_default_and_meaning(shell: Shell) -
         assert meaning in shown
         assert name in about["settings"]
     assert about["moderated"] is True
-    assert about["settings"]["moderated"]["default"] == "no"
+    assert about["settings"]["moderated"]["value"] is True
+    assert about["settings"]["moderated"]["default"] is False
     assert "(not yet: members, public)" in about["settings"]["archive"]["meaning"]
 
 

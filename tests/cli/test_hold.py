@@ -18,9 +18,8 @@ EVIL = (
 
 
 def mail(number: int, author: str = "bob@b.example") -> bytes:
-    return (
-        f"From: {author}\nTo: sailing@lists.example\nSubject: Wind {number}\nMessage-ID: <{number}@b.example>\n\nHello\n"
-    ).encode()
+    head = f"From: {author}\nTo: sailing@lists.example\nSubject: Wind {number}\nMessage-ID: <{number}@b.example>\n"
+    return f"{head}\nHello\n".encode()
 
 
 @pytest.fixture
@@ -135,7 +134,8 @@ def test_the_raw_message_is_what_came(sailing: Shell) -> None:
 
 
 def test_a_text_in_html_alone_can_be_read(sailing: Shell) -> None:
-    html = "From: bob@b.example\nTo: sailing@lists.example\nSubject: x\nContent-Type: text/html\n\n<p>Some <b>bold</b> words</p><script>no</script>\n"
+    head = "From: bob@b.example\nTo: sailing@lists.example\nSubject: x\nContent-Type: text/html\n"
+    html = f"{head}\n<p>Some <b>bold</b> words</p><script>no</script>\n"
     sailing.ok("post", "sailing", "-", stdin=html)
     shown = sailing.ok("hold", "show", "1")
     assert "Some bold words" in shown
@@ -154,7 +154,8 @@ def test_mail_to_the_operators_waits_in_a_list_of_its_own(shells: Shell) -> None
     from listserv.model.envelope import Envelope, Peer
 
     envelope = Envelope("x@x.example", ("postmaster@lists.example",), Peer("192.0.2.1"), datetime.now(UTC))
-    message = b"From: x@x.example\r\nTo: postmaster@lists.example\r\nSubject: Spam\r\nMessage-ID: <m@x.example>\r\n\r\nHelp\r\n"
+    head = b"From: x@x.example\r\nTo: postmaster@lists.example\r\nSubject: Spam\r\nMessage-ID: <m@x.example>\r\n"
+    message = head + b"\r\nHelp\r\n"
     node = shells.node()
     try:
         read = reading.read(message, envelope, "lists.example")

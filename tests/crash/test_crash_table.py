@@ -67,7 +67,11 @@ class Server:
 
     async def start(self, point: str = "") -> None:
         self.child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.kit.doomed", str(self.config), *([point] if point else []),
+            sys.executable,
+            "-m",
+            "tests.kit.doomed",
+            str(self.config),
+            *([point] if point else []),
             stdout=asyncio.subprocess.PIPE,
         )
         assert self.child.stdout is not None
@@ -89,7 +93,7 @@ class Server:
             assert await self.child.wait() == 0
 
     async def send(self, mail_from: str, rcpt_to: str, content: bytes) -> str:
-        client = aiosmtplib.SMTP(socket_path=self.socket, hostname=None, port=None, local_hostname="out.example", start_tls=False)
+        client = aiosmtplib.SMTP(socket_path=self.socket, local_hostname="out.example", start_tls=False)
         await client.connect()
         try:
             await client.sendmail(mail_from, [rcpt_to], content)
@@ -168,14 +172,15 @@ async def test_nothing_that_got_its_250_is_lost(url: str, folder: Path, line: st
     copies = arrived(world)
     assert len(copies) == POSTS * MEMBERS
     assert copies.total() - len(copies) <= LINES + UNRECORDED
-    logged = Counter(entry["message_id"] for entry in Journal(folder / "log/access.log", retention_days=90).search(action="post.accepted"))
+    log = Journal(folder / "log/access.log", retention_days=90)
+    logged = Counter(entry["message_id"] for entry in log.search(action="post.accepted"))
     assert len(logged) == POSTS
     assert set(logged.values()) == {1}
 
 
 def lines(folder: Path) -> int:
-    files = (folder / "log").glob("access-*.log")
-    return sum(json.loads(text)["action"] == "post.accepted" for file in files for text in file.read_text().splitlines())
+    texts = [text for file in (folder / "log").glob("access-*.log") for text in file.read_text().splitlines()]
+    return sum(json.loads(text)["action"] == "post.accepted" for text in texts)
 
 
 async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:

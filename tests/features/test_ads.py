@@ -55,7 +55,10 @@ async def test_every_member_gets_the_same_ad_and_only_copies_are_counted(url: st
 
         # then all bodies are alike and say what an ad is, and the report has editions and copies
         for number in (0, 1):
-            bodies = {words(here.inbox(to)[number]).replace("\r", "") for to in ("ada@a.example", "bob@b.example", "cy@c.example")}
+            bodies = {
+                words(here.inbox(to)[number]).replace("\r", "")
+                for to in ("ada@a.example", "bob@b.example", "cy@c.example")
+            }
             assert len(bodies) == 1
             assert "Advertisement: Boats for hire\n(Boats & Co)\n\nA day at sea.\nFrom 20 € a day." in bodies.pop()
         [count] = here.node.db.read_now(ads.counts, [id])
@@ -67,8 +70,12 @@ async def test_in_html_mail_the_text_of_an_ad_is_escaped(url: str, tmp_path: Pat
     async with house(url, tmp_path) as here:
         here.group("walkers@lists.example", ["ada@a.example"])
         add(here, NewAd("<script>alert(1)</script>", "</body><img src=x onerror=y>", advertiser="A & B"))
-        html = mail("ada@a.example", "walkers@lists.example", "<html><body><p>Hi</p></body></html>",
-                    Content_Type="text/html; charset=utf-8")
+        html = mail(
+            "ada@a.example",
+            "walkers@lists.example",
+            "<html><body><p>Hi</p></body></html>",
+            Content_Type="text/html; charset=utf-8",
+        )
         await here.send("ada@a.example", "walkers@lists.example", html)
         await here.quiet()
         body = str(read(here.notice("ada@a.example")).get_content())
@@ -82,7 +89,9 @@ async def test_in_html_mail_the_text_of_an_ad_is_escaped(url: str, tmp_path: Pat
 async def test_the_text_of_an_ad_makes_no_header_and_no_part(url: str, tmp_path: Path) -> None:
     async with house(url, tmp_path) as here:
         here.group("walkers@lists.example", ["ada@a.example"])
-        post = mail("ada@a.example", "walkers@lists.example", "--b\n\nHi\n--b--", Content_Type='multipart/mixed; boundary="b"')
+        post = mail(
+            "ada@a.example", "walkers@lists.example", "--b\n\nHi\n--b--", Content_Type='multipart/mixed; boundary="b"'
+        )
         add(here, NewAd("Boats", "x\n--b\nContent-Type: text/html\n\n<b>evil</b>\n--b--"))
         await here.send("ada@a.example", "walkers@lists.example", post)
         await here.quiet()

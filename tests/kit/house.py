@@ -72,7 +72,8 @@ class House:
         """A group with an owner (by role only) and members who get each post."""
 
         def made(tx: Tx) -> Group:
-            group = groups.add(tx, address, policy.pop("kind", Kind.DISCUSSION), Policy(**{key: type(getattr(DEFAULTS, key))(value) for key, value in policy.items()}), self.clock())
+            decided = {key: type(getattr(DEFAULTS, key))(value) for key, value in policy.items()}
+            group = groups.add(tx, address, Kind.DISCUSSION, Policy(**decided), self.clock())
             owner_mailbox = accounts.ensure(tx, _address(owner), self.clock(), proven=True)
             accounts.subscribe(tx, group.id, owner_mailbox.id, self.clock(), "kit", role=Role.OWNER, mode=Mode.NONE)
             for member in members:
@@ -100,7 +101,7 @@ class House:
 
     async def send(self, mail_from: str, rcpt_to: str | list[str], content: bytes) -> str:
         """The last reply of the dialogue, refusals included: `250 2.0.0 accepted …`."""
-        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=self.port, local_hostname="outside.example", start_tls=False)
+        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=self.port, local_hostname="out.example", start_tls=False)
         await client.connect()
         try:
             await client.ehlo()
@@ -120,7 +121,9 @@ class House:
         finally:
             client.close()
 
-    async def post(self, author: str, to: str, text: str = "Shall we walk?", subject: str = "A walk", **fields: str) -> str:
+    async def post(
+        self, author: str, to: str, text: str = "Shall we walk?", subject: str = "A walk", **fields: str
+    ) -> str:
         return await self.send(author, to, mail(author, to, text, subject, **fields))
 
     async def answer(self, author: str, notice: bytes, text: str, **fields: str) -> str:
@@ -142,9 +145,7 @@ class House:
     def _busy(self, tx: Tx) -> bool:
         now = self.clock()
         for table in (schema.posts, schema.deliveries):
-            waiting = select(table.c.id).where(
-                (queue.is_due(table) & (table.c.due <= now)) | queue.is_taken(table)
-            )
+            waiting = select(table.c.id).where((queue.is_due(table) & (table.c.due <= now)) | queue.is_taken(table))
             if tx.execute(waiting.limit(1)).first():
                 return True
         return bool(tx.execute(select(func.count()).select_from(schema.journal)).scalar_one())
@@ -165,7 +166,8 @@ class House:
 
     def _job_due(self, tx: Tx) -> bool:
         jobs = schema.jobs.c
-        return tx.execute(select(jobs.id).where(jobs.state == "due", jobs.due <= self.clock()).limit(1)).first() is not None
+        waiting = select(jobs.id).where(jobs.state == "due", jobs.due <= self.clock())
+        return tx.execute(waiting.limit(1)).first() is not None
 
     def states(self) -> dict[str, str]:
         """Recipient → state of the last delivery to it."""
@@ -197,12 +199,14 @@ class House:
 
 
 @asynccontextmanager
-async def house(url: str, folder: Path, clock: Clock | None = None, world: World | None = None, **changes: Mapping[str, Any]) -> AsyncIterator[House]:
+async def house(
+    url: str, folder: Path, clock: Clock | None = None, world: World | None = None, **changes: Mapping[str, Any]
+) -> AsyncIterator[House]:
     """A server on this database and folder; `changes` are sections of the settings."""
-    settings = Settings.default(folder, _sections(url, changes))
     clock = clock or Clock()
     async with world or World() as outside:
-        settings = Settings.default(folder, _sections(url, {**changes, "relay": {"host": outside.host, "port": outside.port, **changes.get("relay", {})}}))
+        relay = {"host": outside.host, "port": outside.port, **changes.get("relay", {})}
+        settings = Settings.default(folder, _sections(url, {**changes, "relay": relay}))
         node = Node.open(settings, clock)
         try:
             daemon = Daemon(node)
@@ -238,9 +242,14 @@ def _sections(url: str, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, d
 def mail(author: str, to: str, text: str = "Shall we walk?", subject: str = "A walk", **fields: str) -> bytes:
     """A plain message with CRLF; fields override or add (`In_Reply_To=…`), "" leaves one out."""
     head = {
-        "From": author, "To": to, "Subject": subject, "Date": format_datetime(datetime.now(UTC)),
+        "From": author,
+        "To": to,
+        "Subject": subject,
+        "Date": format_datetime(datetime.now(UTC)),
         "Message-ID": make_msgid(domain="outside.example"),
-        "MIME-Version": "1.0", "Content-Type": "text/plain; charset=utf-8", "Content-Transfer-Encoding": "8bit",
+        "MIME-Version": "1.0",
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Transfer-Encoding": "8bit",
     }
     head |= {name.replace("_", "-"): value for name, value in fields.items()}
     lines = [f"{name}: {value}" for name, value in head.items() if value]

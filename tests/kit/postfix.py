@@ -11,7 +11,9 @@ goes to the story's world.
 """
 
 import asyncio
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -95,29 +97,32 @@ class Postfix:
     program: Path
     client: Path
     folder: Path
-    lmtp: str  # as [lmtp] listen names it
     public: int
     private: int
+    lmtp: int
     far: int
 
-    def configure(self) -> None:
-        """Its own main.cf and master.cf, with the example's lines as they stand there but for name, port and socket."""
-        lmtp = self.lmtp if self.lmtp.startswith("unix:") else f"inet:{self.lmtp}"
-        names = {"lists.example.org": DOMAIN, "inet:127.0.0.1:8024": lmtp, "127.0.0.1:10025": f"127.0.0.1:{self.private}"}
+    def configure(self, lmtp: str = "") -> None:
+        """Its own main.cf and master.cf, then the example's lines as they stand there but for name, ports and `lmtp`."""
+        here = {
+            "lists.example.org": DOMAIN,
+            "inet:127.0.0.1:8024": lmtp or f"inet:127.0.0.1:{self.lmtp}",
+            "127.0.0.1:10025": f"127.0.0.1:{self.private}",
+        }
         for name, own in (("main.cf", _MAIN), ("master.cf", _MASTER)):
             given = (EXAMPLE / name).read_text()
-            for there, here in names.items():
-                given = given.replace(there, here)
+            for example, value in here.items():
+                given = given.replace(example, value)
             own = own.format(folder=self.folder, public=self.public, far=self.far)
             (self.folder / "etc" / name).write_text(own + given)
         people = (f"{person}@{HOME} {person}/" for person in PEOPLE)
         (self.folder / "people").write_text("\n".join(people) + "\n")
 
     def start(self) -> None:
-        self._run("start")
+        self._tool("postfix", "start")
 
     def stop(self) -> None:
-        self._run("stop")
+        self._tool("postfix", "stop")
 
     def world(self) -> World:
         """The rest of the world, where this Postfix looks for it."""
@@ -127,18 +132,17 @@ class Postfix:
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """The list server's side, as the example's README says it."""
-        return {"lmtp": {"listen": [self.lmtp]}, "relay": {"host": "127.0.0.1", "port": self.private}}
+        return {"lmtp": {"listen": [f"127.0.0.1:{self.lmtp}"]}, "relay": {"host": "127.0.0.1", "port": self.private}}
 
     async def swaks(self, mail_from: str, rcpt_to: str, content: bytes) -> str:
-        """The dialogue of swaks with the public port, line by line as swaks prints it."""
-        command = [
+        """The dialogue of swaks with the public port, as swaks prints it."""
+        (self.folder / "post.eml").write_bytes(content)
+        child = await asyncio.create_subprocess_exec(
             *(str(self.client), "--server", f"127.0.0.1:{self.public}", "--helo", "outside.example"),
-            *("--from", mail_from or "<>", "--to", rcpt_to, "--no-data-fixup", "--data", "-"),
-        ]
-        file = self.folder / "post.eml"
-        file.write_bytes(content)
-        command[-1] = f"@{file}"
-        child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            *("--from", mail_from or "<>", "--to", rcpt_to, "--no-data-fixup", "--data", f"@{self.folder}/post.eml"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         said, _ = await asyncio.wait_for(child.communicate(), 30)
         return said.decode()
 
@@ -172,41 +176,34 @@ class Postfix:
 
     def empty(self) -> None:
         """No mail anywhere, for the next story."""
-        self._postsuper("-d", "ALL")
+        self._tool("postsuper", "-d", "ALL")
         for person in PEOPLE:
             shutil.rmtree(self.folder / "mail" / person, ignore_errors=True)
 
     def parameter(self, name: str) -> str:
         """A value of main.cf as Postfix reads it."""
-        done = self._tool("postconf", "-xh", name)
-        return done.stdout.strip()
+        return self._tool("postconf", "-xh", name).strip()
 
-    def _postsuper(self, *arguments: str) -> None:
-        self._tool("postsuper", *arguments)
+    def parameter_of(self, service: str, name: str) -> str:
+        """A value of master.cf that overrides main.cf for one service."""
+        return self._tool("postconf", "-Ph", f"{service}/{name}").strip()
 
-    def _run(self, *arguments: str) -> None:
-        self._tool("postfix", *arguments)
-
-    def _tool(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _tool(self, name: str, *arguments: str) -> str:
         command = [str(self.program.with_name(name)), "-c", str(self.folder / "etc"), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}{self.log()}")
-        return done
+        return done.stdout
 
 
 @contextmanager
-def running(*, unix: bool = False) -> Iterator[Postfix]:
-    """From the configuration to the end of the folder; skips the test where it cannot run.
-
-    unix: LMTP through a socket in the queue's folder instead of a port.
-    """
+def running() -> Iterator[Postfix]:
+    """From the configuration to the end of the folder; skips the test where it cannot run."""
     program, client = needs_postfix(), needs_swaks()
     if os.geteuid() != 0:
-        pytest.skip("needs postfix, which is not installed for users other than root")
+        pytest.skip("needs postfix, which is not installed for anybody but root")
     folder = Path(tempfile.mkdtemp(prefix="listserv-postfix-", dir="/tmp"))
-    lmtp, public, private, far = _free_ports(4)
-    mta = Postfix(program, client, folder, f"127.0.0.1:{lmtp}", public, private, far)
+    mta = Postfix(program, client, folder, *_free_ports(4))
     try:
         _folders(folder)
         mta.configure()
@@ -222,16 +219,18 @@ def running(*, unix: bool = False) -> Iterator[Postfix]:
 def _folders(folder: Path) -> None:
     """With the owners that Postfix insists on."""
     folder.chmod(0o755)
-    for name, owner in (("etc", "root"), ("queue", "root"), ("data", "postfix"), ("mail", NOBODY)):
+    for name, owner in (("etc", "root"), ("queue", "root"), ("queue/listserv", "root"), ("data", "postfix"), ("mail", NOBODY)):
         (folder / name).mkdir()
         shutil.chown(folder / name, owner)
 
 
 def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+    """Below those that the kernel gives to anybody who asks, because not all of them are taken at once."""
+    ports: list[int] = []
+    for port in random.sample(range(10_000, 30_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise RuntimeError("no free ports")

@@ -55,12 +55,13 @@ class Postgres:
 def running() -> Iterator[Postgres]:
     """From initdb to the end of the folder; skips the test where PostgreSQL is not installed."""
     binaries = needs_postgresql().parent
-    folder = Path(tempfile.mkdtemp(prefix="listserv-pg-", dir="/tmp"))  # noqa: S108 - a short path, for its socket
+    folder = Path(tempfile.mkdtemp(prefix="listserv-pg-", dir="/tmp"))  # a short path, for its socket
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
     server = Postgres(folder, binaries, _free_port())
     try:
-        _run(folder, str(binaries / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8")
+        options = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]
+        _run(folder, str(binaries / "initdb"), "-D", str(folder / "data"), *options)
         server.start()
         try:
             _template(server)
@@ -83,8 +84,14 @@ def _run(folder: Path, *command: str) -> None:
     """As the user postgres when we are root: the server refuses to run as root."""
     user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False,
-        user=user.pw_uid if user else None, group=user.pw_gid if user else None, extra_groups=[] if user else None,
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        user=user.pw_uid if user else None,
+        group=user.pw_gid if user else None,
+        extra_groups=[] if user else None,
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")

@@ -13,17 +13,26 @@ from listserv.model.setting import Wrong
 
 @pytest.mark.parametrize(
     ("text", "bytes_"),
-    [("0", 0), ("500000", 500_000), ("10_485_760", 10_485_760), ("500k", 512_000), ("10M", 10_485_760)]
-    + [("10 MB", 10_485_760), ("1MiB", 1_048_576), ("1g", 1_073_741_824), ("12 bytes", 12), ("7b", 7)],
+    [
+        ("0", 0),
+        ("500000", 500_000),
+        ("10_485_760", 10_485_760),
+        ("500k", 512_000),
+        ("10M", 10_485_760),
+        ("10 MB", 10_485_760),
+        ("1MiB", 1_048_576),
+        ("1g", 1_073_741_824),
+        ("12 bytes", 12),
+        ("7b", 7),
+    ],
 )
 def test_sizes_are_written_as_people_do(text: str, bytes_: int) -> None:
     assert setting.read("max_message_bytes", text) == bytes_
 
 
-@pytest.mark.parametrize("text", ["", "M", "-1", "1.5M", "1e3", "ten", "1 1", "9" * 13, "٣"])
+@pytest.mark.parametrize("text", ["", "M", "-1", "1.5M", "1e3", "ten", "1 1", "9" * 13, "²"])
 def test_what_is_no_size_is_wrong(text: str) -> None:
-    read = setting.read("max_message_bytes", text)
-    assert isinstance(read, Wrong) or text == "٣"
+    assert isinstance(setting.read("max_message_bytes", text), Wrong)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,181 @@
+"""`listserv check`: what is right, what is wrong, and how to mend it."""
+
+import asyncio
+import json
+import socket
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from listserv.cli import checkup
+from listserv.cli.checkup import Status
+from tests.cli.nameserver import Nameserver, nameserver
+from tests.cli.shell import Shell
+from tests.kit.house import house
+from tests.kit.world import World
+
+
+def configure(shell: Shell, text: str) -> None:
+    path = Path(shell.config)
+    path.write_text(f"{path.read_text()}\n{text}\n")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def ready(shell: Shell) -> Shell:
+    """Ports of its own, so that nobody else's daemon is met."""
+    configure(shell, f'[smtp]\nlisten = ["127.0.0.1:{free_port()}"]\n[http]\nlisten = ["127.0.0.1:{free_port()}"]')
+    return shell
+
+
+@pytest.fixture
+def dns(ready: Shell) -> Iterator[Nameserver]:
+    with nameserver() as here:
+        configure(ready, f'[dns]\nservers = ["127.0.0.1:{here.port}"]\ntimeout_seconds = 1')
+        yield here
+
+
+def found(shell: Shell, *args: str) -> dict[str, dict[str, Any]]:
+    """What was looked at → how it is."""
+    result = shell.run("check", "--json", *args)
+    findings = json.loads(result.stdout)
+    assert result.exit_code == any(each["status"] == "wrong" for each in findings)
+    return {each["what"]: each for each in findings}
+
+
+async def checked(shell: Shell, *args: str) -> dict[str, dict[str, Any]]:
+    return await asyncio.to_thread(found, shell, *args)
+
+
+async def test_a_house_in_order_is_ok_in_every_line(ready: Shell) -> None:
+    async with World() as world:
+        configure(ready, f'[relay]\nhost = "{world.host}"\nport = {world.port}\ntls = "none"')
+        result = await asyncio.to_thread(ready.run, "check", "--no-dns")
+        assert result.exit_code == 0, result.output
+        lines = result.stdout.splitlines()
+        assert {line[:8] for line in lines} == {"ok      ", "not yet "}
+        assert any("synchronous=FULL" in line for line in lines)
+        assert any(line.startswith("ok      [relay]") and "PIPELINING" in line for line in lines)
+        assert any(line.startswith("not yet [smtp] authenticate: true; SPF") for line in lines)
+
+
+def test_every_fault_of_the_configuration_is_a_line(shell: Shell) -> None:
+    configure(shell, "[smtp]\nmax_recipients = 0\nlisten = 5\n[nonsense]")
+    result = shell.run("check")
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 3
+    assert all(line.startswith("WRONG   configuration: ") for line in result.stdout.splitlines())
+
+
+def test_without_a_relay_the_line_says_so(ready: Shell) -> None:
+    configure(ready, f'[relay]\nhost = "127.0.0.1"\nport = {free_port()}')
+    assert "Connection refused" in found(ready, "--no-dns")["[relay]"]["detail"]
+
+
+async def test_a_relay_without_tls_is_wrong_where_tls_is_required(ready: Shell) -> None:
+    async with World() as world:
+        configure(ready, f'[relay]\nhost = "{world.host}"\nport = {world.port}\ntls = "required"')
+        relay = (await checked(ready, "--no-dns"))["[relay]"]
+        assert relay["status"] == "wrong"
+        assert "no STARTTLS" in relay["detail"]
+
+
+def test_a_port_that_another_program_has_is_wrong(ready: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        configure(ready, f'[lmtp]\nlisten = ["127.0.0.1:{port}"]')
+        line = found(ready, "--no-dns")["[lmtp] listen"]
+        assert line["status"] == "wrong"
+        assert "taken by another program" in line["detail"]
+
+
+async def test_a_port_that_our_daemon_has_is_ok(shell: Shell) -> None:
+    port = free_port()
+    configure(shell, f'[smtp]\nlisten = ["127.0.0.1:{port}"]')
+    async with house("sqlite:///listserv.db", shell.folder, smtp={"listen": [f"127.0.0.1:{port}"]}):
+        line = (await checked(shell, "--no-dns"))["[smtp] listen"]
+        assert (line["status"], "the daemon is listening" in line["detail"]) == ("ok", True)
+    line = (await checked(shell, "--no-dns"))["[smtp] listen"]
+    assert "is free" in line["detail"]
+
+
+def test_records_that_are_missing_are_printed_as_they_should_be(ready: Shell, dns: Nameserver) -> None:
+    dns.records = {("elsewhere.example", "A"): ["192.0.2.1"]}
+    lines = found(ready)
+    assert lines["DNS lists.example"]["mend"] == "publish: lists.example. IN A <our address>"
+    assert lines["DNS MX lists.example"]["mend"] == "publish: lists.example. IN MX 10 lists.example."
+    assert lines["DNS SPF lists.example"]["mend"] == 'publish: lists.example. IN TXT "v=spf1 mx ~all"'
+    assert lines["DNS DMARC lists.example"]["mend"] == 'publish: _dmarc.lists.example. IN TXT "v=DMARC1; p=none"'
+    assert "p=MII" in lines["DNS DKIM ls1._domainkey.lists.example"]["mend"]
+    assert {line["status"] for what, line in lines.items() if what.startswith("DNS")} == {"wrong"}
+
+
+def test_records_as_they_should_be_are_ok(ready: Shell, dns: Nameserver) -> None:
+    dns.records[("lists.example", "A")] = ["192.0.2.1"]
+    for key in ready.json("dkim", "show"):
+        domain, record = key["domain"], key["record"]
+        dns.records[(domain, "MX")] = ["20 mx2.example.", "10 mx1.example."]
+        dns.records[(domain, "TXT")] = ['"verification=1"', '"v=spf1 mx -all"']
+        dns.records[(f"_dmarc.{domain}", "TXT")] = ['"v=DMARC1; p=reject"']
+        dns.records[(key["name"], "TXT")] = [f'"{record[:200]}" "{record[200:]}"']
+    lines = found(ready)
+    assert {line["status"] for what, line in lines.items() if what.startswith("DNS")} == {"ok"}
+    assert lines["DNS MX lists.example"]["detail"] == "10 mx1.example, 20 mx2.example"
+    dns.records[("lists.example", "TXT")].append('"v=spf1 -all"')
+    dns.records[("ls1._domainkey.lists.example", "TXT")] = ['"v=DKIM1; p=other"']
+    lines = found(ready)
+    assert "more than one SPF record" in lines["DNS SPF lists.example"]["detail"]
+    assert lines["DNS DKIM ls1._domainkey.lists.example"]["detail"] == "another key is published"
+
+
+def test_a_silent_dns_is_said_within_its_time(ready: Shell, dns: Nameserver) -> None:
+    dns.silent = True
+    assert found(ready)["DNS MX lists.example"]["detail"] == "no answer from the DNS within 1 s"
+
+
+def test_a_key_that_others_may_read_is_wrong(ready: Shell) -> None:
+    (ready.folder / "dkim" / "lists.example" / "ls1.pem").chmod(0o644)
+    line = found(ready, "--no-dns")["DKIM keys"]
+    assert line["status"] == "wrong"
+    assert "chmod 0600" in line["detail"]
+
+
+def test_a_database_of_a_newer_program_is_wrong(ready: Shell) -> None:
+    ready.ok("db", "upgrade")
+    database = sqlite3.connect(ready.folder / "listserv.db")
+    with database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    line = found(ready, "--no-dns")["database"]
+    assert line["mend"] == "run the newer listserv"
+
+
+def test_a_database_that_cannot_be_reached_is_wrong(ready: Shell) -> None:
+    path = Path(ready.config)
+    url = f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/x"
+    path.write_text(path.read_text().replace("sqlite:///listserv.db", url))
+    line = found(ready, "--no-dns")["database"]
+    assert line["status"] == "wrong"
+    assert "refused" in line["detail"]
+
+
+def test_certificate_and_key_have_to_be_of_one_pair(ready: Shell) -> None:
+    ready.file("cert.pem", "nonsense")
+    path = Path(ready.config)
+    path.write_text(path.read_text().replace("[smtp]\n", '[smtp]\ntls_cert = "cert.pem"\ntls_key = "cert.pem"\n'))
+    assert found(ready, "--no-dns")["[smtp] tls_cert"]["status"] == "wrong"
+
+
+def test_a_clock_that_was_set_back_is_wrong() -> None:
+    now = datetime(2026, 11, 22, 10, tzinfo=UTC)
+    assert checkup.clock(now, now - timedelta(days=3)).status is Status.OK
+    assert checkup.clock(now, None).status is Status.OK
+    assert checkup.clock(now, now + timedelta(minutes=5)).status is Status.WRONG
