@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TextIO
 
+from listserv.net import sockets
 from listserv.net.listener import Door, Limits, Listener
 from listserv.net.relay import Relay
 from listserv.net.routes import Smarthost, Tls
@@ -77,6 +78,15 @@ class Daemon:
 
     def stop(self) -> None:
         self._stop.set()
+
+    def doors(self) -> list[str]:
+        """Where this process listens: `smtp 127.0.0.1:8025`."""
+        named = []
+        if self.listener:
+            smtp = len(self.node.settings.smtp.listen)
+            for place, bound in enumerate(self.listener.bound):
+                named.append(f"{'smtp' if place < smtp else 'lmtp'} {sockets.shown(bound)}")
+        return named + [f"http {listen}" for listen in (self.pages.bound if self.pages else ())]
 
     def reload(self, settings: Settings) -> None:
         """SIGHUP: texts and limits anew; keys, ports and the database need a restart."""
@@ -138,7 +148,9 @@ class Daemon:
             task.cancel()
 
 
-async def serve(node: Node, role: Role, reread: Callable[[], Settings | None], ready: Callable[[], None]) -> None:
+async def serve(
+    node: Node, role: Role, reread: Callable[[], Settings | None], ready: Callable[["Daemon"], None]
+) -> None:
     """A daemon that obeys SIGTERM, SIGINT and SIGHUP."""
     _raise_descriptors()
     daemon = Daemon(node, role)
@@ -155,7 +167,7 @@ async def serve(node: Node, role: Role, reread: Callable[[], Settings | None], r
     loop.add_signal_handler(signal.SIGHUP, hang_up)
 
     def is_ready() -> None:
-        ready()
+        ready(daemon)
         notify_systemd("READY=1")
 
     await daemon.run(is_ready)

@@ -23,7 +23,7 @@ from pathlib import Path
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from listserv.cli.running import log_to_stderr
-from listserv.daemon import Role, serve
+from listserv.daemon import Daemon, Role, serve
 from listserv.mail import message, words
 from listserv.mail.message import Message
 from listserv.model.address import parse
@@ -158,7 +158,7 @@ async def _run(demo: Demo, node: Node) -> None:
         demo.settings.relay.port,
     )
 
-    def ready() -> None:
+    def ready(daemon: Daemon) -> None:
         loop.add_signal_handler(signal.SIGHUP, os.kill, os.getpid(), signal.SIGTERM)  # the terminal has gone
         _welcome(demo)
 

@@ -353,6 +353,11 @@ def ad_paused(at: datetime, who: Who, *, ad: int) -> Line:
     return _line("ad.paused", at, who, ad=ad)
 
 
+def ad_resumed(at: datetime, who: Who, *, ad: int) -> Line:
+    """An ad may be shown again."""
+    return _line("ad.resumed", at, who, ad=ad)
+
+
 def ad_removed(at: datetime, who: Who, *, ad: int) -> Line:
     """An ad is gone."""
     return _line("ad.removed", at, who, ad=ad)

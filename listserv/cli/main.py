@@ -119,7 +119,8 @@ def plain_faults() -> Iterator[None]:
     except (UnsafeKey, NewerDatabase, UnsafeDatabase) as fault:
         raise click.ClickException(str(fault)) from fault
     except OSError as fault:
-        named = f"{fault.filename}: {fault.strerror}" if fault.filename and fault.strerror else str(fault)
+        said = fault.strerror or str(fault)
+        named = f"{fault.filename}: {said}" if fault.filename else said
         raise click.ClickException(named) from fault
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +15,10 @@ from listserv.cli.checkup import Status
 from listserv.cli.main import Place
 from listserv.settings import Faults, Settings, find
 
-ROLES = {"all": ("smtp", "lmtp", "http"), "smtp": ("smtp", "lmtp"), "delivery": (), "web": ("http",)}
+if TYPE_CHECKING:
+    from listserv.daemon import Daemon
+
+ROLES = ("all", "smtp", "delivery", "web")
 
 log = logging.getLogger("listserv")
 
@@ -36,9 +40,7 @@ class OneLine(logging.Formatter):
 
 
 @click.command()
-@click.option(
-    "--role", type=click.Choice(list(ROLES)), default="all", help="What this process does.", show_default=True
-)
+@click.option("--role", type=click.Choice(ROLES), default="all", help="What this process does.", show_default=True)
 @click.pass_obj
 def run(place: Place, role: str) -> None:
     """Run the daemon until Ctrl-C or SIGTERM; it prints "ready" when it takes mail.  SIGHUP re-reads texts and limits.
@@ -56,7 +58,7 @@ def run(place: Place, role: str) -> None:
             if finding.status is Status.WRONG:
                 raise click.ClickException(f"{finding.what}: {finding.detail} -- {finding.mend}")
         try:
-            asyncio.run(serve(node, Role(role), _reread(place), lambda: _ready(node.settings, role)))
+            asyncio.run(serve(node, Role(role), _reread(place), _ready))
         except AlreadyRunning as fault:
             raise click.ClickException(str(fault)) from None
 
@@ -69,9 +71,11 @@ def log_to_stderr() -> None:
     log.setLevel(logging.INFO)
 
 
-def _ready(settings: Settings, role: str) -> None:
-    doors = [f"{name} {listen}" for name in ROLES[role] for listen in getattr(settings, name).listen]
-    click.echo(" ".join(["ready:", ", ".join(doors) or role]))
+def _ready(daemon: "Daemon") -> None:
+    """Where it listens, with the real ports, and one word when it takes mail."""
+    for door in daemon.doors():
+        click.echo(f"listening: {door}")
+    click.echo("ready")
     sys.stdout.flush()
 
 

@@ -109,9 +109,7 @@ def pause(act: Act, id: int) -> bool | None:
 
 def resume(act: Act, id: int) -> bool | None:
     """True: it may be shown again.  False: it was so already.  None: there is no such ad."""
-    known = ads.get(act.tx, id)
-    of = known.said.groups if known else ()
-    return _move(act, id, ads.PAUSED, ads.RUNNING, events.ad_added(act.now, act.who, ad=id, groups=of))
+    return _move(act, id, ads.PAUSED, ads.RUNNING, events.ad_resumed(act.now, act.who, ad=id))
 
 
 def remove(act: Act, id: int) -> bool | None:

@@ -69,7 +69,6 @@ def render(site: Site, draft: Draft, own_keys: frozenset[tuple[str, str]]) -> Ed
         fields=b"".join(field.raw for field in (*ours, *theirs)),
         digest=post.digest,
         start=parsed.body_at,
-        ad_id=next((said.ad_id for _, said in draft.additions if said.ad_id is not None), None),
     )
     return _with_additions(edition, draft, ours, theirs, parsed.body)
 
@@ -91,12 +90,10 @@ def fan_out(tx: Tx, post: Post, edition_id: int, now: datetime) -> bool | None:
     current = posts.get(tx, post.id)
     if current.state != "taken" or current.tries != post.tries:
         return None
-    cursor = deliveries.fan_out(tx, edition_id, post.group_id, current.cursor, CHUNK, now)
-    if cursor is None:
-        return False
+    cursor, more = deliveries.fan_out(tx, edition_id, post.group_id, current.cursor, CHUNK, now)
     posts.move(tx, post.id, cursor=cursor)
     queue.renew(tx, schema.posts, current.node or "", [post.id], now)
-    return True
+    return more
 
 
 def finish(tx: Tx, site: Site, draft: Draft, edition_id: int, now: datetime) -> bool:
@@ -104,8 +101,9 @@ def finish(tx: Tx, site: Site, draft: Draft, edition_id: int, now: datetime) -> 
     if not queue.settle(tx, schema.posts, draft.post.id, draft.post.tries, state="done", done_at=now):
         return False
     copies = deliveries.copies(tx, edition_id)
+    printed = deliveries.ad_of(tx, edition_id)
     for feature, addition in draft.additions:
-        if feature.printed:
+        if feature.printed and addition.ad_id == printed:
             feature.printed(tx, addition, draft.group, copies, now)
     detail = f"post {draft.post.number} of {draft.group.address}, {copies} copies"
     journal.note(tx, draft.post.message_id, now, "distributed", detail)
@@ -123,18 +121,18 @@ def _with_additions(
     edition: Edition, draft: Draft, ours: tuple[message.Field, ...], theirs: tuple[message.Field, ...], body: bytes
 ) -> Edition:
     """Footer and ad below the text; a post that takes none of them keeps its bytes."""
-    inserts = [Insert(said.text, said.html or None) for _, said in draft.additions]
+    additions = [(Insert(said.text, said.html or None), said.ad_id) for _, said in draft.additions]
     if draft.group.policy.footer:
-        inserts.insert(0, Insert(draft.group.policy.footer))
-    changed = False
-    for insert in inserts:
+        additions.insert(0, (Insert(draft.group.policy.footer), None))
+    changed, shown = False, None
+    for insert, ad_id in additions:
         edited = footer.append(theirs, body, insert)
         if isinstance(edited, Edited):
-            theirs, body, changed = edited.fields, edited.body, True
+            theirs, body, changed, shown = edited.fields, edited.body, True, shown or ad_id
     if not changed:
         return edition
     fields = b"".join(field.raw for field in (*ours, *theirs))
-    return replace(edition, fields=fields, before=body, digest=None, start=0)
+    return replace(edition, fields=fields, before=body, digest=None, start=0, ad_id=shown)
 
 
 def _envelope(post: Post) -> Envelope:

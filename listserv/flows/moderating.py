@@ -104,7 +104,8 @@ def _undo(act: Act, group: Group, held: Held, by: str) -> Decision:
         return DecidedBefore(_again(act, held.id))
     message_id = ""
     if held.post_id is not None:
-        posts.move(act.tx, held.post_id, state="held", done_at=None)
+        # The post may have let go of its bytes already; the hold has kept them for this.
+        posts.move(act.tx, held.post_id, state="held", done_at=None, digest=held.digest)
         message_id = posts.get(act.tx, held.post_id).message_id
     line = events.hold_undone(
         act.now, act.who, group=group.address, message_id=message_id, hold=held.id, author=held.author

@@ -70,7 +70,8 @@ class Listener:
         """Open all doors or none; then `bound` has their addresses in the order of the doors, with the real ports."""
         silence_aiosmtpd()
         slim_tls()
-        opened = sockets.bind_all([(door.key, door.address) for door in self._doors])
+        wanted = [(door.key, door.address) for door in self._doors]
+        opened = sockets.bind_all(wanted, mode=0o666)  # an MTA is another user; its folder says who may connect
         self.bound = tuple(map(sockets.name, opened))
         for door, bound in zip(self._doors, opened, strict=True):
             self._servers.append(await self._serve(door, bound))

@@ -102,13 +102,16 @@ def address_to(tx: Tx, edition_id: int, recipients: Iterable[tuple[int | None, s
         tx.execute(insert(deliveries).values(edition_id=edition_id, state="due", due=now, made_at=now, tries=0), rows)
 
 
-def fan_out(tx: Tx, edition_id: int, group_id: int, cursor: int, limit: int, now: datetime) -> int | None:
-    """Make up to `limit` deliveries, for subscriptions after `cursor`; the new cursor, or None when all have theirs."""
+def fan_out(tx: Tx, edition_id: int, group_id: int, cursor: int, limit: int, now: datetime) -> tuple[int, bool]:
+    """Make up to `limit` deliveries, for subscriptions after `cursor`; the new cursor, and whether there may be more.
+
+    The cursor belongs into the same transaction, the last one too: a chunk made twice would break the unique key.
+    """
     s, m = subscriptions.c, mailboxes.c
     chosen = select(s.id).where(s.group_id == group_id, s.id > cursor).order_by(s.id).limit(limit).subquery()
     last, size = tx.execute(select(func.max(chosen.c.id), func.count()).select_from(chosen)).one()
     if not size:
-        return None
+        return cursor, False
     fixed = [
         literal(edition_id),
         literal("due"),
@@ -123,7 +126,7 @@ def fan_out(tx: Tx, edition_id: int, group_id: int, cursor: int, limit: int, now
     )
     columns = ["mailbox_id", "recipient", "destination", "edition_id", "state", "due", "made_at"]
     tx.execute(insert(deliveries).from_select(columns, source))
-    return int(last) if size == limit else None
+    return int(last), size == limit
 
 
 def delivery(row: Row[Any]) -> Delivery:
@@ -140,6 +143,11 @@ def addressed(tx: Tx, id: int) -> Addressed | None:
 
 def copies(tx: Tx, edition_id: int) -> int:
     return int(tx.execute(select(func.count()).where(deliveries.c.edition_id == edition_id)).scalar_one())
+
+
+def ad_of(tx: Tx, edition_id: int) -> int | None:
+    """The ad that stands in it: none where the post took nothing below its text."""
+    return tx.execute(select(editions.c.ad_id).where(editions.c.id == edition_id)).scalar_one_or_none()
 
 
 def load(tx: Tx, edition_id: int, site_domain: str) -> Loaded | None:

@@ -11,6 +11,8 @@ from sqlalchemy import Row, delete, exists, insert, select, update
 from listserv.store.db import Tx
 from listserv.store.schema import editions, holds, messages, posts, seen
 
+AGEING = timedelta(minutes=30)  # well below the age at which a message nobody needs is swept
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
@@ -34,6 +36,8 @@ class Post:
 def keep(tx: Tx, content: bytes, now: datetime) -> bytes:
     """The digest of these bytes, which are in the database now; the same bytes are stored once."""
     digest = hashlib.sha256(content).digest()
+    old = update(messages).where(messages.c.digest == digest, messages.c.stored_at < now - AGEING)
+    tx.execute(old.values(stored_at=now))  # a sweep beside this transaction must not take what it is to refer to
     if tx.execute(select(messages.c.digest).where(messages.c.digest == digest)).first() is None:
         tx.execute(insert(messages).values(digest=digest, content=content, size=len(content), stored_at=now))
     return digest
@@ -46,7 +50,7 @@ def content(tx: Tx, digest: bytes) -> bytes | None:
 
 
 def sweep(tx: Tx, before: datetime) -> int:
-    """Remove messages older than `before` that no post, hold or edition needs any more."""
+    """Remove messages older than `before`, an hour ago or more, that no post, hold or edition needs any more."""
     used = [exists().where(table.c.digest == messages.c.digest) for table in (posts, holds, editions)]
     return tx.execute(delete(messages).where(messages.c.stored_at < before, *(~u for u in used))).rowcount
 
@@ -81,7 +85,7 @@ def seen_before(tx: Tx, group_id: int, key: bytes) -> str | None:
 
 def remember(tx: Tx, group_id: int, key: bytes, reply: str, now: datetime) -> None:
     """Raises IntegrityError when another transaction remembered it first: the caller is run again and finds it."""
-    tx.execute(insert(seen).values(group_id=group_id, key=key, reply=reply, at=now))
+    tx.execute(insert(seen).values(group_id=group_id, key=key, reply=reply[:200], at=now))
 
 
 def forget_seen(tx: Tx, now: datetime, keep_for: timedelta) -> int:

@@ -261,6 +261,12 @@ deliveries = _table(
     Column("reply", String(500), nullable=False, server_default=""),
     UniqueConstraint("edition_id", "recipient"),
     *_waiting("deliveries"),
+    Index(
+        "ix_deliveries_failed",
+        "done_at",
+        sqlite_where=text("state = 'failed'"),
+        postgresql_where=text("state = 'failed'"),
+    ),
 )
 
 jobs = _table("jobs", _id(), Column("name", String(40), nullable=False, unique=True), *_queue(), *_waiting("jobs"))

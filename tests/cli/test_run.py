@@ -89,9 +89,7 @@ def test_a_second_daemon_is_refused_in_one_line(tmp_path: Path, keys: Path) -> N
     with running(config) as (process, _):
         assert "another listserv daemon (role all) runs on" in refused(config)
         line = refused(other)
-        assert line.startswith(f"Error: [Errno 98] [smtp] listen: cannot listen on 127.0.0.1:{smtp}: is in use") or (
-            line.startswith(f"Error: [smtp] listen: cannot listen on 127.0.0.1:{smtp}: is in use")
-        )
+        assert f"[smtp] listen: cannot listen on 127.0.0.1:{smtp}: is in use" in line
         assert process.poll() is None
 
 

@@ -56,7 +56,7 @@ def main() -> None:
         doom(work_name, when, int(number))
     node = Node.open(Settings.load(Path(config), {}))
     try:
-        asyncio.run(serve(node, Role.ALL, lambda: None, lambda: print("ready", flush=True)))
+        asyncio.run(serve(node, Role.ALL, lambda: None, lambda daemon: print("ready", flush=True)))
     finally:
         node.close()
 

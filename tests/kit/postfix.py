@@ -35,9 +35,9 @@ HOME = "home.example"
 PEOPLE = ("ada", "bob", "cy", "ann")
 NOBODY = 65534  # the Maildirs are his
 
-# What an operator has already: who it is, where its files are, and people with mailboxes.  `far` is the rest of the
-# world.  Loopback is no friend here, so that swaks is a stranger like any other client; and what waits is tried again
-# at once, so that no story has to wait for the next one.
+# What an operator has already: who it is, where its files are, people with mailboxes, a filter of his own.  `far` is the
+# rest of the world.  Loopback is no friend here, so that swaks is a stranger like any other client; and what waits is
+# tried again at once, so that no story has to wait for the one before it.
 _MAIN = """\
 compatibility_level = 3.6
 queue_directory = {folder}/queue
@@ -59,6 +59,7 @@ virtual_mailbox_base = {folder}/mail
 virtual_mailbox_maps = texthash:{folder}/people
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
+header_checks = regexp:{folder}/checks
 relayhost = [127.0.0.1]:{far}
 smtp_host_lookup = native
 minimal_backoff_time = 1s
@@ -115,6 +116,7 @@ class Postfix:
                 given = given.replace(example, value)
             own = own.format(folder=self.folder, public=self.public, far=self.far)
             (self.folder / "etc" / name).write_text(own + given)
+        (self.folder / "checks").write_text("/^List-Post:/ REJECT no mailing lists here\n")
         people = (f"{person}@{HOME} {person}/" for person in PEOPLE)
         (self.folder / "people").write_text("\n".join(people) + "\n")
 
@@ -123,6 +125,10 @@ class Postfix:
 
     def stop(self) -> None:
         self._tool("postfix", "stop")
+
+    def reload(self) -> None:
+        """What `configure` has written counts from now on; what was learnt about our addresses stays."""
+        self._tool("postfix", "reload")
 
     def world(self) -> World:
         """The rest of the world, where this Postfix looks for it."""
@@ -136,14 +142,17 @@ class Postfix:
 
     async def swaks(self, mail_from: str, rcpt_to: str, content: bytes) -> str:
         """The dialogue of swaks with the public port, as swaks prints it."""
-        (self.folder / "post.eml").write_bytes(content)
+        stuffed = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:] + b"."
+        (self.folder / "post.eml").write_bytes(stuffed)
         child = await asyncio.create_subprocess_exec(
             *(str(self.client), "--server", f"127.0.0.1:{self.public}", "--helo", "outside.example"),
-            *("--from", mail_from or "<>", "--to", rcpt_to, "--no-data-fixup", "--data", f"@{self.folder}/post.eml"),
+            *("--from", mail_from or "<>", "--to", rcpt_to, "--timeout", "15"),
+            *("--data", f"@{self.folder}/post.eml", "--no-data-fixup"),  # the bytes as they are
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        said, _ = await asyncio.wait_for(child.communicate(), 30)
+        said, _ = await child.communicate()
         return said.decode()
 
     def inbox(self, address: str) -> list[bytes]:

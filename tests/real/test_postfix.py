@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiosmtplib
 import dkim
@@ -36,9 +37,19 @@ def mta(running: Postfix) -> Iterator[Postfix]:
     running.empty()
 
 
+@pytest.fixture
+def by_socket(mta: Postfix) -> Iterator[Postfix]:
+    """The same Postfix, which hands over through a unix socket, named as one in its chroot has to name it."""
+    mta.configure(lmtp="unix:listserv/lmtp")
+    mta.reload()
+    yield mta
+    mta.configure()
+    mta.reload()
+
+
 @asynccontextmanager
-async def behind(mta: Postfix, url: str, folder: Path) -> AsyncIterator[House]:
-    async with house(url, folder, world=mta.world(), **mta.settings()) as here:
+async def behind(mta: Postfix, url: str, folder: Path, **changes: Any) -> AsyncIterator[House]:
+    async with house(url, folder, world=mta.world(), **{**mta.settings(), **changes}) as here:
         yield here
 
 
@@ -78,7 +89,7 @@ async def test_what_we_refuse_postfix_refuses_in_the_dialogue(mta: Postfix, url:
             assert refusal(await mta.swaks(ADA, unknown, mail(ADA, unknown))).startswith("550 5.1.1 ")
         closed = "walkers-subscribe@lists.example"
         said = refusal(await mta.swaks(ADA, closed, mail(ADA, closed)))
-        assert said.startswith("550 5.7.1 ")
+        assert said.startswith("550 5.")
         assert "people join walkers@lists.example by invitation" in said
         # and it relays for nobody
         assert refusal(await mta.swaks(ADA, FAR, mail(ADA, FAR))).startswith("454 4.7.1 ")
@@ -86,18 +97,17 @@ async def test_what_we_refuse_postfix_refuses_in_the_dialogue(mta: Postfix, url:
 
 
 @ON_SQLITE
-async def test_while_we_are_down_postfix_asks_the_sender_to_come_again(mta: Postfix, url: str, folder: Path) -> None:
+async def test_while_we_are_down_postfix_keeps_mail_for_known_groups(mta: Postfix, url: str, folder: Path) -> None:
+    async with behind(mta, url, folder) as here:
+        here.group(WALKERS, [ADA])
+        await mta.swaks(ADA, WALKERS, mail(ADA, WALKERS, subject="before"))
+        await mta.arrived(ADA)
+    # what it does not know, it asks the sender to keep, for it may be an address of ours
     late = "late@lists.example"
     assert refusal(await mta.swaks(ADA, late, mail(ADA, late))).startswith("450 4.")
-    async with behind(mta, url, folder) as here:
-        here.group(late, [ADA])
-
-        async def insist() -> None:
-            while "queued as" not in await mta.swaks(ADA, late, mail(ADA, late)):
-                await asyncio.sleep(0.5)
-
-        await asyncio.wait_for(insist(), 20)
-        await mta.arrived(ADA)
+    assert "250 2.0.0 Ok: queued" in await mta.swaks(ADA, WALKERS, mail(ADA, WALKERS, subject="meanwhile"))
+    async with behind(mta, url, folder):
+        assert [read(copy)["Subject"] for copy in await mta.arrived(ADA, 2)] == ["before", "meanwhile"]
 
 
 @ON_SQLITE
@@ -150,7 +160,7 @@ async def test_a_strangers_post_is_held_and_nothing_bounces_to_him(mta: Postfix,
         assert "250 2.0.0 Ok: queued" in await mta.swaks(FAR, WALKERS, mail(FAR, WALKERS, subject="Hello"))
         [notice] = await mta.arrived(ANN)
         assert "not a member" in words(notice)
-        assert [hold.reasons for hold in here.held()] == [["the author is not a member"]]
+        assert [hold.reasons for hold in here.held()] == [("the author is not a member",)]
         await here.quiet()
         await mta.until(lambda: mta.waiting() == [])
         assert here.world.messages == {}
@@ -172,6 +182,17 @@ async def test_while_postfix_is_down_copies_wait_here(mta: Postfix, url: str, fo
 
 
 @ON_SQLITE
+async def test_postfix_hands_over_through_a_unix_socket(by_socket: Postfix, url: str, folder: Path) -> None:
+    door = f"unix:{by_socket.folder}/queue/listserv/lmtp"
+    async with behind(by_socket, url, folder, lmtp={"listen": [door]}) as here:
+        here.group("sailors@lists.example", [BOB])
+        said = await by_socket.swaks(BOB, "sailors@lists.example", mail(BOB, "sailors@lists.example"))
+        assert "250 2.0.0 Ok: queued" in said
+        [copy] = await by_socket.arrived(BOB)
+        assert read(copy)["From"] == BOB
+
+
+@ON_SQLITE
 async def test_letters_beyond_ascii_pass_through_postfix(mta: Postfix, url: str, folder: Path) -> None:
     author = "grüße@far.example"
     async with behind(mta, url, folder) as here:
@@ -182,6 +203,19 @@ async def test_letters_beyond_ascii_pass_through_postfix(mta: Postfix, url: str,
         assert read(copy)["From"] == author
         assert dkim.verify(copy, dnsfunc=published(here))
         await mta.until(lambda: author in here.world.messages)
+
+
+@ON_SQLITE
+async def test_a_post_with_as_many_hops_as_postfix_allows_has_hops_left(mta: Postfix, url: str, folder: Path) -> None:
+    hop = b"Received: from a.example by b.example; Sun, 22 Nov 2026 10:00:00 +0000\r\n"
+    allowed = int(mta.parameter("hopcount_limit")) - 2  # Postfix counts its own, and stops at the limit
+    async with behind(mta, url, folder) as here:
+        here.group(WALKERS, [BOB])
+        said = await mta.swaks(BOB, WALKERS, hop * (allowed + 1) + mail(BOB, WALKERS))
+        assert refusal(said).startswith("554 5.4.0 ")
+        assert "250 2.0.0 Ok: queued" in await mta.swaks(BOB, WALKERS, hop * allowed + mail(BOB, WALKERS))
+        [copy] = await mta.arrived(BOB)
+        assert len(read(copy).get_all("Received")) == allowed + 3
 
 
 @ON_SQLITE

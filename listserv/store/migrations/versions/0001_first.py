@@ -321,6 +321,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("edition_id", "recipient", name="uq_deliveries_edition_id_recipient"),
         sqlite_autoincrement=True,
     )
+    op.create_index(
+        "ix_deliveries_failed",
+        "deliveries",
+        ["done_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'failed'"),
+        postgresql_where=sa.text("state = 'failed'"),
+    )
     op.create_index("ix_deliveries_mailbox_id", "deliveries", ["mailbox_id"], unique=False)
     op.create_index(
         "ix_deliveries_taken",

@@ -1,0 +1,293 @@
+"""One writer, one commit for all who wait, and nobody told of success before it."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, event, insert, select, text
+from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
+
+from listserv.store import db as module
+from listserv.store import schema
+from listserv.store.db import Database, Tx, is_reachable
+from tests.kit.database import NOW, located, opened
+
+DUMMY = {"value": b"x", "made_at": NOW}
+
+
+def add(tx: Tx, name: str) -> str:
+    tx.execute(insert(schema.secrets).values(name=name, **DUMMY))
+    return name
+
+
+def names(tx: Tx) -> list[str]:
+    return sorted(tx.execute(select(schema.secrets.c.name)).scalars())
+
+
+class Gate:
+    """Work that keeps the writers busy until it is opened, so that what comes meanwhile waits in one group."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._open = threading.Event()
+        self._busy: list[asyncio.Task[None]] = []
+        self.entered = threading.Semaphore(0)
+
+    def _work(self, tx: Tx) -> None:
+        self.entered.release()
+        assert self._open.wait(20)
+
+    async def shut(self) -> None:
+        """Back when every writer stands in front of it."""
+        for _ in self._db._writers:
+            self._busy.append(asyncio.create_task(self._db.write(self._work)))
+            await asyncio.to_thread(self.entered.acquire)
+
+    async def open(self) -> None:
+        self._open.set()
+        await asyncio.gather(*self._busy)
+
+
+@contextmanager
+def commits(db: Database) -> Iterator[list[int]]:
+    """Grows with each commit."""
+    seen: list[int] = []
+
+    def one(connection: Connection) -> None:
+        seen.append(len(seen))
+
+    event.listen(db._writer, "commit", one)
+    try:
+        yield seen
+    finally:
+        event.remove(db._writer, "commit", one)
+
+
+async def together(db: Database, *works: Callable[[Tx], object]) -> list[object]:
+    """What became of these, handed in while every writer was busy: results or exceptions."""
+    gate = Gate(db)
+    await gate.shut()
+    waiting = [asyncio.create_task(db.write(work)) for work in works]
+    await asyncio.sleep(0)  # each has put its work in line
+    await gate.open()
+    return list(await asyncio.gather(*waiting, return_exceptions=True))
+
+
+async def test_what_waits_together_is_committed_together(db: Database) -> None:
+    with commits(db) as done:
+        results = await together(db, *[lambda tx, n=n: add(tx, f"n{n}") for n in range(40)])
+    assert results == [f"n{n}" for n in range(40)]
+    assert len(db.read_now(names)) == 40
+    writers = len(db._writers)
+    assert len(done) <= writers + writers  # those who stood at the gate, and a group for each
+
+
+async def test_a_group_has_no_more_than_its_limit(url: str, tmp_path: Path) -> None:
+    with opened(url, tmp_path) as db, commits(db) as done:
+        pieces = 3 * module.GROUP
+        await together(db, *[lambda tx, n=n: add(tx, f"n{n}") for n in range(pieces)])
+        assert len(db.read_now(names)) == pieces
+        assert len(done) >= len(db._writers) + 3
+
+
+async def test_a_neighbour_that_fails_undoes_nobody_else(db: Database) -> None:
+    def half(tx: Tx) -> None:
+        add(tx, "half")
+        raise ValueError("a fault of ours")
+
+    results = await together(db, lambda tx: add(tx, "a"), half, lambda tx: add(tx, "b"))
+    assert isinstance(results[1], ValueError)
+    assert (results[0], results[2]) == ("a", "b")
+    assert db.read_now(names) == ["a", "b"]
+
+
+async def test_a_statement_that_the_database_refuses_undoes_nobody_else(db: Database) -> None:
+    wrong = text("SELECT nothing FROM nowhere")
+    results = await together(db, lambda tx: add(tx, "a"), lambda tx: tx.execute(wrong), lambda tx: add(tx, "b"))
+    assert isinstance(results[1], Exception)
+    assert db.read_now(names) == ["a", "b"]
+
+
+async def test_a_lost_race_is_run_again_and_sees_who_won(db: Database) -> None:
+    # given work that overlooks, the first time, what another transaction is about to make
+    tries = []
+
+    def ensure(tx: Tx) -> str:
+        tries.append(1)
+        if len(tries) > 1 and "prize" in names(tx):
+            return "found"
+        add(tx, "prize")
+        return "made"
+
+    # when the other one has made it
+    db.write_now(add, "prize")
+
+    # then the second try finds it
+    assert await db.write(ensure) == "found"
+    assert len(tries) == 2
+
+
+async def test_in_a_group_a_lost_race_is_run_again_too(db: Database) -> None:
+    def ensure(tx: Tx) -> str:
+        return "found" if "prize" in names(tx) else add(tx, "prize")
+
+    results = await together(db, *[ensure] * 12)
+    assert sorted(map(str, results)) == ["found"] * 11 + ["prize"]
+
+
+async def test_what_collides_for_ever_is_an_exception_in_the_end(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ATTEMPTS", 2)
+    tries = []
+
+    def twice(tx: Tx) -> None:
+        tries.append(1)
+        add(tx, "same")
+        add(tx, "same")
+
+    with pytest.raises(IntegrityError):
+        await db.write(twice)
+    assert len(tries) == 2
+    assert db.read_now(names) == []
+
+
+async def test_when_a_commit_fails_everybody_is_tried_again_alone(db: Database) -> None:
+    # given a database that refuses the first commit of more than one piece of work
+    refused = []
+    calls: dict[str, int] = {}
+
+    def work(tx: Tx, name: str) -> str:
+        calls[name] = calls.get(name, 0) + 1
+        return add(tx, name)
+
+    def refuse(connection: Connection) -> None:
+        if not refused and sum(calls.values()) > 1:
+            refused.append(1)
+            raise OperationalError("COMMIT", {}, Exception("disk full"))
+
+    event.listen(db._writer, "commit", refuse)
+
+    # when a group of six arrives
+    results = await together(db, *[lambda tx, n=n: work(tx, f"n{n}") for n in range(6)])
+
+    # then all six are there, and some were run twice
+    assert refused
+    assert results == [f"n{n}" for n in range(6)]
+    assert db.read_now(names) == [f"n{n}" for n in range(6)]
+    assert sum(calls.values()) > 6
+
+
+async def test_nobody_hears_of_success_before_the_commit(db: Database) -> None:
+    told: list[bool] = []
+    waiting: list[asyncio.Task[str]] = []
+
+    def look(connection: Connection) -> None:
+        told.append(any(task.done() for task in waiting))
+
+    gate = Gate(db)
+    await gate.shut()
+    event.listen(db._writer, "commit", look)
+    waiting += [asyncio.create_task(db.write(add, f"n{n}")) for n in range(5)]
+    await asyncio.sleep(0)
+    await gate.open()
+    await asyncio.gather(*waiting)
+    assert told
+    assert not told[0]
+
+
+async def test_one_writer_keeps_the_order_in_which_work_was_handed_in(tmp_path: Path) -> None:
+    with opened("sqlite:", tmp_path) as db:
+        ran: list[int] = []
+        await together(db, *[lambda tx, n=n: ran.append(n) for n in range(200)])
+        assert ran == list(range(200))
+
+
+async def test_who_stops_waiting_does_not_stop_the_work(db: Database) -> None:
+    gate = Gate(db)
+    await gate.shut()
+    waiting = asyncio.create_task(db.write(add, "kept"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await gate.open()
+    while db.read_now(names) != ["kept"]:
+        await asyncio.sleep(0.005)
+
+
+async def test_close_finishes_what_was_handed_in(url: str, tmp_path: Path) -> None:
+    with opened(url, tmp_path) as db:
+        gate = Gate(db)
+        await gate.shut()
+        waiting = [asyncio.create_task(db.write(add, f"n{n}")) for n in range(150)]
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(asyncio.to_thread(db.close))
+        await gate.open()
+        await closing
+        assert [await task for task in waiting] == [f"n{n}" for n in range(150)]
+    again = Database(located(url, tmp_path))
+    assert len(again.read_now(names)) == 150
+    again.close()
+
+
+async def test_a_reader_sees_one_moment_and_disturbs_no_writer(db: Database) -> None:
+    db.write_now(add, "a")
+
+    def twice(tx: Tx) -> tuple[list[str], list[str]]:
+        before = names(tx)
+        db.write_now(add, "b")
+        return before, names(tx)
+
+    assert await db.read(twice) == (["a"], ["a"])
+    assert db.read_now(names) == ["a", "b"]
+
+
+def test_times_are_utc_and_naive_ones_are_refused(db: Database) -> None:
+    naive, elsewhere = datetime(2026, 1, 1), datetime.fromisoformat("2026-01-01T00:00:00.123456+05:30")  # noqa: DTZ001
+    with pytest.raises(StatementError, match="naive time"):
+        db.write_now(lambda tx: tx.execute(insert(schema.secrets).values(name="n", value=b"", made_at=naive)))
+    db.write_now(lambda tx: tx.execute(insert(schema.secrets).values(name="n", value=b"", made_at=elsewhere)))
+    [kept] = db.read_now(lambda tx: tx.execute(select(schema.secrets.c.made_at)).scalars().all())
+    assert kept == elsewhere
+    assert kept.utcoffset() == timedelta(0)
+    assert kept.tzinfo is UTC
+
+
+def test_an_error_does_not_show_what_was_written(db: Database) -> None:
+    with pytest.raises(Exception) as caught:
+        db.write_now(lambda tx: tx.execute(insert(schema.secrets).values(name="n", value=b"s3cret", made_at=None)))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_sqlite_keeps_what_it_has_committed(tmp_path: Path) -> None:
+    with opened("sqlite:", tmp_path) as db:
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
+            look = text(f"PRAGMA {pragma}")
+            assert db.write_now(lambda tx, look=look: tx.execute(look).scalar_one()) == value
+
+
+def test_sqlite_waits_for_another_process_that_writes(tmp_path: Path) -> None:
+    with opened("sqlite:", tmp_path) as db:
+        other = sqlite3.connect(tmp_path / "listserv.db", isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.3, other.execute, ("COMMIT",))
+        release.start()
+        db.write_now(add, "a")
+        release.join()
+        other.close()
+        assert db.read_now(names) == ["a"]
+
+
+def test_what_cannot_be_reached_is_said_in_one_line(tmp_path: Path) -> None:
+    for url in (f"sqlite:///{tmp_path}/nowhere/listserv.db", "postgresql+psycopg://nobody@127.0.0.1:1/nothing"):
+        database = Database(url)
+        said = is_reachable(database)
+        database.close()
+        assert said
+        assert "\n" not in said
+    with opened("sqlite:", tmp_path) as db:
+        assert is_reachable(db) is None

@@ -1,0 +1,150 @@
+"""Fan-out by chunks and its cursor, and outcomes of claims that are no longer ours."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from listserv.flows import distributing
+from listserv.model.group import Mode
+from listserv.store import accounts, deliveries, posts, queue, schema
+from listserv.store.db import Database, Tx
+from listserv.store.deliveries import Settled
+from listserv.store.posts import Post
+from tests.kit.database import NOW, count, edition, group, post
+
+PEOPLE = [f"m{n}@d{n % 3}.example" for n in range(10)]
+LATER = NOW + timedelta(minutes=1)
+
+
+def recipients(tx: Tx) -> list[str]:
+    return sorted(tx.execute(select(schema.deliveries.c.recipient)).scalars())
+
+
+def test_fan_out_makes_one_delivery_for_each_who_gets_posts(db: Database) -> None:
+    # given ten members, one of whom reads no mail
+    walkers = db.write_now(group, members=PEOPLE)
+    quiet = db.read_now(accounts.member, walkers.id, PEOPLE[3])
+    assert quiet is not None
+    db.write_now(accounts.change, quiet.subscription_id, mode=Mode.NONE.value)
+    id = db.write_now(edition, group_id=walkers.id)
+
+    # when it goes out four subscriptions at a time
+    cursor, more, chunks = 0, True, 0
+    while more:
+        cursor, more = db.write_now(deliveries.fan_out, id, walkers.id, cursor, 4, NOW)
+        chunks += 1
+
+    # then everybody else has one, due now, with the domain it goes to
+    assert chunks == 3
+    assert db.read_now(recipients) == sorted(set(PEOPLE) - {PEOPLE[3]})
+    rows = db.write_now(queue.claim, schema.deliveries, "node", NOW, 100)
+    assert all(row.destination == row.recipient.partition("@")[2] and row.made_at == NOW for row in rows)
+
+
+def given_a_post_on_its_way(db: Database, members: int) -> tuple[Post, int]:
+    """A claimed post with its edition, as the distributor has it before it fans out."""
+    walkers = db.write_now(group, members=PEOPLE[:members])
+    id = db.write_now(post, walkers.id, number=1)
+    claimed = db.write_now(distributing.claim_post, "node", NOW)
+    assert claimed is not None
+    made = db.write_now(edition, post_id=id, group_id=walkers.id, kind="post")
+    db.write_now(posts.move, id, edition_id=made)
+    return claimed, made
+
+
+def test_after_the_last_chunk_a_second_run_makes_no_copy_twice(db: Database) -> None:
+    # given a post whose only chunk is there, but whose worker died before it could say so
+    claimed, made = given_a_post_on_its_way(db, 5)
+    assert db.write_now(distributing.fan_out, claimed, made, NOW) is False
+    db.write_now(queue.give_back, schema.posts, "node", NOW)
+
+    # when the next one takes it up
+    again = db.write_now(distributing.claim_post, "node", NOW)
+    assert again is not None
+    assert db.write_now(distributing.fan_out, again, made, LATER) is False
+
+    # then everybody has one copy, as it was made first
+    assert db.read_now(recipients) == sorted(PEOPLE[:5])
+    assert db.read_now(count, schema.deliveries, made_at=NOW) == 5
+
+
+def test_a_chunk_and_its_cursor_are_one(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given chunks of two, and a worker that dies inside its second
+    monkeypatch.setattr(distributing, "CHUNK", 2)
+    claimed, made = given_a_post_on_its_way(db, 5)
+    assert db.write_now(distributing.fan_out, claimed, made, NOW) is True
+
+    def dying(tx: Tx) -> None:
+        distributing.fan_out(tx, claimed, made, NOW)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        db.write_now(dying)
+    assert db.read_now(count, schema.deliveries) == 2
+
+    # when it goes on
+    while db.write_now(distributing.fan_out, claimed, made, NOW):
+        pass
+
+    # then nobody is left out and nobody has two
+    assert db.read_now(recipients) == sorted(PEOPLE[:5])
+
+
+def test_a_post_that_is_no_longer_ours_is_not_fanned_out(db: Database) -> None:
+    claimed, made = given_a_post_on_its_way(db, 5)
+    db.write_now(queue.give_back, schema.posts, "node", NOW)
+    db.write_now(distributing.claim_post, "other", NOW)
+    assert db.write_now(distributing.fan_out, claimed, made, NOW) is None
+    assert db.read_now(count, schema.deliveries) == 0
+
+
+def test_an_edition_goes_to_an_address_once(db: Database) -> None:
+    id = db.write_now(edition, ["a@a.example"])
+    with pytest.raises(IntegrityError):
+        db.write_now(deliveries.address_to, id, [(None, "a@a.example")], NOW)
+
+
+def test_outcomes_are_written_for_the_claims_that_own_their_rows(db: Database) -> None:
+    # given three deliveries in hand, one of which another node has taken over meanwhile
+    db.write_now(edition, ["a@a.example", "b@b.example", "c@c.example"])
+    mine = [deliveries.delivery(row) for row in db.write_now(queue.claim, schema.deliveries, "node", NOW, 3)]
+    db.write_now(queue.reclaim, schema.deliveries, NOW + queue.LEASE)
+    [theirs] = db.write_now(queue.claim, schema.deliveries, "other", NOW + queue.LEASE, 1)
+    assert theirs.id == mine[0].id
+    db.write_now(queue.claim, schema.deliveries, "node", NOW + queue.LEASE, 2)
+
+    # when the outcomes of both claims of ours come
+    said = "250 2.0.0 ok" + "!" * 600
+    old = [Settled(d.id, d.tries, "sent", LATER, said) for d in mine]
+    new = [Settled(d.id, d.tries + 1, "due" if d is mine[1] else "sent", LATER, said) for d in mine[1:]]
+    db.write_now(deliveries.settle, [*old, *new], LATER)
+
+    # then only the newer claims have ended
+    c = schema.deliveries.c
+    rows = db.read_now(lambda tx: tx.execute(select(c.state, c.node, c.done_at, c.reply).order_by(c.id)).all())
+    assert [row.state for row in rows] == ["taken", "due", "sent"]
+    assert [row.node for row in rows] == ["other", None, None]
+    assert [row.done_at for row in rows] == [None, None, LATER]
+    assert rows[2].reply == said[:500]
+
+
+def test_what_waits_can_be_hurried_and_what_ended_cannot(db: Database) -> None:
+    db.write_now(edition, ["a@a.example", "b@b.example"], NOW)
+    db.write_now(edition, ["c@c.example", "d@d.example"], LATER)
+    [sent] = db.write_now(queue.claim, schema.deliveries, "node", NOW, 1)
+    db.write_now(queue.settle, schema.deliveries, sent.id, sent.tries, state="sent", done_at=NOW)
+    assert db.write_now(deliveries.hurry, NOW) == 2
+    assert len(db.write_now(queue.claim, schema.deliveries, "node", NOW, 9)) == 3
+
+
+def test_the_operator_drops_what_waits_or_failed_only(db: Database) -> None:
+    db.write_now(edition, ["a@a.example", "b@b.example"])
+    [taken] = db.write_now(queue.claim, schema.deliveries, "node", NOW, 1)
+    assert not db.write_now(deliveries.drop, taken.id, NOW)
+    assert db.write_now(deliveries.drop, taken.id + 1, NOW)
+    assert not db.write_now(deliveries.drop, taken.id + 1, NOW)
+    db.write_now(queue.settle, schema.deliveries, taken.id, taken.tries, state="failed", done_at=NOW)
+    assert db.write_now(deliveries.drop, taken.id, NOW)
+    assert db.read_now(queue.size, schema.deliveries) == {"dropped": 2}
