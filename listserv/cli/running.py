@@ -72,9 +72,9 @@ def log_to_stderr() -> None:
 
 
 def _ready(daemon: "Daemon") -> None:
-    """Where it listens, with the real ports, and one word when it takes mail."""
+    """Into the log where it listens, with the real ports; one word on standard output when it takes mail."""
     for door in daemon.doors():
-        click.echo(f"listening: {door}")
+        log.info("listening: %s", door)
     click.echo("ready")
     sys.stdout.flush()
 

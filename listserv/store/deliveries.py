@@ -11,7 +11,7 @@ from listserv.model.group import Group, Mode
 from listserv.store import groups
 from listserv.store.db import Tx
 from listserv.store.queue import is_due, is_taken
-from listserv.store.schema import deliveries, editions, mailboxes, messages, subscriptions
+from listserv.store.schema import deliveries, editions, mailboxes, messages, posts, subscriptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +202,11 @@ def drop(tx: Tx, id: int, now: datetime) -> bool:
 
 
 def sweep(tx: Tx, before: datetime, limit: int = 10_000) -> int:
-    """Remove deliveries that ended before this time, then editions that have none left."""
+    """Remove deliveries that ended before this time, then editions that have none left and will get none."""
     d = deliveries.c
     over = select(d.id).where(d.state.not_in(("due", "taken")), d.done_at < before).limit(limit)
     removed = tx.execute(delete(deliveries).where(d.id.in_(over))).rowcount
     needed = exists().where(d.edition_id == editions.c.id)
-    tx.execute(delete(editions).where(editions.c.made_at < before, ~needed))
+    handed_out = exists().where(posts.c.id == editions.c.post_id, is_due(posts) | is_taken(posts))
+    tx.execute(delete(editions).where(editions.c.made_at < before, ~needed, ~handed_out))
     return removed

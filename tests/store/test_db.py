@@ -87,8 +87,8 @@ async def test_what_waits_together_is_committed_together(db: Database) -> None:
     assert len(done) <= writers + writers  # those who stood at the gate, and a group for each
 
 
-async def test_a_group_has_no_more_than_its_limit(url: str, tmp_path: Path) -> None:
-    with opened(url, tmp_path) as db, commits(db) as done:
+async def test_a_group_has_no_more_than_its_limit(db: Database) -> None:
+    with commits(db) as done:
         pieces = 3 * module.GROUP
         await together(db, *[lambda tx, n=n: add(tx, f"n{n}") for n in range(pieces)])
         assert len(db.read_now(names)) == pieces
