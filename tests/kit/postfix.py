@@ -36,9 +36,9 @@ HOME = "home.example"
 PEOPLE = ("ada", "bob", "cy", "ann")
 NOBODY = 65534  # the Maildirs are his
 
-# What an operator has already: who it is, where its files are, people with mailboxes, a filter of his own.  `far` is the
-# rest of the world.  Loopback is no friend here, so that swaks is a stranger like any other client; and what waits is
-# tried again at once, so that no story has to wait for the one before it.
+# What an operator has already: who it is, where its files are, people with mailboxes, a filter of his own.  `far` is
+# the rest of the world.  Loopback is no friend here, so that swaks is a stranger like any other client; and what waits
+# is tried again at once, so that no story has to wait for the one before it.
 _MAIN = """\
 compatibility_level = 3.6
 queue_directory = {folder}/queue
@@ -105,7 +105,7 @@ class Postfix:
     far: int
 
     def configure(self, lmtp: str = "") -> None:
-        """Its own main.cf and master.cf, then the example's lines as they stand there but for name, ports and `lmtp`."""
+        """Its own main.cf and master.cf, then the example's lines with our name, ports and `lmtp` in them."""
         here = {
             "lists.example.org": DOMAIN,
             "inet:127.0.0.1:8024": lmtp or f"inet:127.0.0.1:{self.lmtp}",
@@ -146,12 +146,12 @@ class Postfix:
         """The list server's side, as the example's README says it."""
         return {"lmtp": {"listen": [f"127.0.0.1:{self.lmtp}"]}, "relay": {"host": "127.0.0.1", "port": self.private}}
 
-    async def swaks(self, mail_from: str, rcpt_to: str, content: bytes) -> str:
-        """The dialogue of swaks with the public port, as swaks prints it."""
+    async def swaks(self, mail_from: str, rcpt_to: str, content: bytes, port: int = 0) -> str:
+        """The dialogue of swaks with the public port, or another one, as swaks prints it."""
         stuffed = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:] + b"."
         (self.folder / "post.eml").write_bytes(stuffed)
         child = await asyncio.create_subprocess_exec(
-            *(str(self.client), "--server", f"127.0.0.1:{self.public}", "--helo", "outside.example"),
+            *(str(self.client), "--server", f"127.0.0.1:{port or self.public}", "--helo", "outside.example"),
             *("--from", mail_from or "<>", "--to", rcpt_to, "--timeout", "15"),
             *("--data", f"@{self.folder}/post.eml", "--no-data-fixup"),  # the bytes as they are
             stdin=subprocess.DEVNULL,
@@ -234,9 +234,10 @@ def running() -> Iterator[Postfix]:
 def _folders(folder: Path) -> None:
     """With the owners that Postfix insists on."""
     folder.chmod(0o755)
-    for name, owner in (("etc", "root"), ("queue", "root"), ("queue/listserv", "root"), ("data", "postfix"), ("mail", NOBODY)):
+    for name in ("etc", "queue", "queue/listserv", "data", "mail"):
         (folder / name).mkdir()
-        shutil.chown(folder / name, owner)
+    shutil.chown(folder / "data", "postfix")
+    shutil.chown(folder / "mail", NOBODY)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""An empty database on each engine: one for each file of tests, emptied before each test, since making one takes long."""
+"""An empty database on each engine: one for a whole file of tests, emptied before each, since making one takes long."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -22,8 +22,9 @@ async def visit(here: House) -> AsyncIterator[Client]:
     """A mail server that has said LHLO."""
     listener = here.daemon.listener
     assert listener is not None
-    host, port = listener.bound[-1]
-    client = Client(*await asyncio.open_connection(str(host), int(port)))
+    bound = listener.bound[-1]
+    assert isinstance(bound, tuple)
+    client = Client(*await asyncio.open_connection(*bound))
     try:
         assert (await client.reply()).startswith("220 lists.example LMTP")
         assert (await client.say("LHLO mx.example")).endswith("ENHANCEDSTATUSCODES")

@@ -1,0 +1,136 @@
+"""The database and the program agree about the schema, or the program does not run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import CheckConstraint, inspect, text
+
+from listserv.store import schema
+from listserv.store.db import Database, Tx
+from listserv.store.upgrade import MIGRATIONS, NewerDatabase, upgrade, version
+from tests.kit.database import located
+from tests.kit.postgres import Postgres
+
+UPGRADE = """
+import sys
+from listserv.store.db import Database
+from listserv.store.upgrade import upgrade
+import alembic.command
+database = Database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+upgrade(database)
+database.close()
+"""
+
+
+def test_the_newest_migration_is_the_version_of_the_schema() -> None:
+    assert ScriptDirectory(str(MIGRATIONS)).get_heads() == [schema.VERSION]
+
+
+def test_the_migrations_make_what_the_schema_says(db: Database) -> None:
+    def differences(tx: Tx) -> list[object]:
+        # Alembic reads an empty string as a default of SQLite wrongly; both engines run the same migrations.
+        defaults = tx.dialect.name == "postgresql"
+        context = MigrationContext.configure(tx, opts={"compare_type": True, "compare_server_default": defaults})
+        return list(compare_metadata(context, schema.metadata))
+
+    assert db.read_now(differences) == []
+    assert db.read_now(version) == schema.VERSION
+
+
+def test_the_partial_indexes_are_partial_and_deleting_reaches_as_far_as_the_schema_says(db: Database) -> None:
+    # what alembic's comparison does not look at
+    def look(tx: Tx) -> tuple[set[str], set[tuple[str, str, str | None]]]:
+        seen = inspect(tx)
+        partial = {
+            str(index["name"])
+            for table in seen.get_table_names()
+            for index in seen.get_indexes(table)
+            if any(str(value) for key, value in index.get("dialect_options", {}).items() if key.endswith("_where"))
+        }
+        keys = {
+            (table, key["constrained_columns"][0], key["options"].get("ondelete"))
+            for table in seen.get_table_names()
+            for key in seen.get_foreign_keys(table)
+        }
+        return partial, keys
+
+    partial, keys = db.read_now(look)
+    tables = schema.metadata.sorted_tables
+    indexes = [index for table in tables for index in table.indexes]
+    assert partial == {i.name for i in indexes if i.dialect_options["sqlite"]["where"] is not None}
+    assert partial == {i.name for i in indexes if i.dialect_options["postgresql"]["where"] is not None}
+    assert partial >= {
+        f"ix_{queue}_{what}" for queue in ("posts", "deliveries", "jobs") for what in ("waiting", "taken")
+    }
+    assert keys == {(t.name, key.parent.name, key.ondelete) for t in tables for key in t.foreign_keys}
+    assert not [c for t in tables for c in t.constraints if isinstance(c, CheckConstraint)]
+
+
+def test_an_upgrade_of_what_is_up_to_date_changes_nothing(db: Database) -> None:
+    assert upgrade(db) == schema.VERSION
+    assert upgrade(db) == schema.VERSION
+
+
+def test_a_database_of_a_newer_program_is_refused_and_left_alone(db: Database) -> None:
+    db.write_now(lambda tx: tx.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    try:
+        with pytest.raises(NewerDatabase, match=f"version 9999, this program knows up to {schema.VERSION}"):
+            upgrade(db)
+        assert db.read_now(version) == "9999"
+    finally:
+        back = text(f"UPDATE alembic_version SET version_num = '{schema.VERSION}'")
+        db.write_now(lambda tx: tx.execute(back))
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_three_processes_upgrade_at_once_and_all_go_on(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    # given a database without any table, and three processes that have everything loaded
+    url = located("sqlite:", tmp_path)
+    if engine == "postgresql":
+        url = _empty_database(request.getfixturevalue("server"))
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", UPGRADE, url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+
+    # when they are let loose
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("\n")
+        racer.stdin.flush()
+    said = [racer.communicate(timeout=30)[1] for racer in racers]
+
+    # then none of them has failed, and the schema is there
+    assert [racer.returncode for racer in racers] == [0, 0, 0], said
+    database = Database(url)
+    tables = database.read_now(lambda tx: inspect(tx).get_table_names())
+    assert database.read_now(version) == schema.VERSION
+    database.close()
+    assert set(tables) == {table.name for table in schema.metadata.sorted_tables} | {"alembic_version"}
+
+
+def _empty_database(server: Postgres) -> str:
+    made = server.database()
+    database = Database(made)
+    database.write_now(lambda tx: tx.execute(text("DROP SCHEMA public CASCADE")))
+    database.write_now(lambda tx: tx.execute(text("CREATE SCHEMA public")))
+    database.close()
+    return made
