@@ -2,16 +2,19 @@
 
 from listserv.model.envelope import Proof
 from listserv.model.group import Joining, Posting, Role, Strangers
-from listserv.model.post import Hold, Reject, Verdict
+from listserv.model.post import Discard, Hold, Reject, Verdict
 from listserv.rules.judge import Facts
 
 MODERATION = "every post to this group waits for an admin"
 
 
 def banned(facts: Facts) -> Verdict | None:
-    if facts.is_banned:
-        return Reject("5.7.1", f"{facts.author} may not post to {facts.group.address}")
-    return None
+    """Where our own MTA would turn a rejection into a bounce, whoever forged the address gets nothing."""
+    if not facts.is_banned:
+        return None
+    if facts.peer_is_trusted:
+        return Discard("its author is banned")
+    return Reject("5.7.1", f"{facts.author} may not post to {facts.group.address}")
 
 
 def unclear_author(facts: Facts) -> Verdict | None:
