@@ -5,6 +5,7 @@ process.  Roles share nothing but the database.
 """
 
 import asyncio
+import ctypes
 import fcntl
 import logging
 import os
@@ -13,7 +14,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TextIO
@@ -37,6 +38,7 @@ from listserv.workers.reception import Reception
 
 log = logging.getLogger("listserv")
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 GRACE = 30.0  # seconds for what is under way when we are told to stop
 
 
@@ -62,11 +64,13 @@ class Daemon:
         self._grace = grace
         self._stop = asyncio.Event()
         self._deliverer: Deliverer | None = None
+        self._clerk = Clerk(node.db, node.journal, node.site.node, node.clock)
         self._workers = self._make_workers()
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         async with AsyncExitStack() as stack:
-            stack.callback(_lock(self.node.settings.site.data_dir, self.role).close)
+            for file in _locks(self.node.settings.site.data_dir, self.role):
+                stack.callback(file.close)
             await self._open(stack)
             async with asyncio.TaskGroup() as tasks:
                 working = [tasks.create_task(worker.run(), name=worker.name) for worker in self._workers]
@@ -104,7 +108,7 @@ class Daemon:
             app = create_app(self.node.site, self.node.db, self.node.clock)
             self.pages = Pages(app, settings.http.listen)
             await self.pages.start()
-            stack.push_async_callback(self.pages.stop, self._grace)
+            stack.push_async_callback(self.pages.stop, 0.0)
         if self.role in (Role.ALL, Role.DELIVERY):
             await self.node.db.write(_give_back, self.node)
             relay = Relay(_smarthost(settings))
@@ -115,8 +119,7 @@ class Daemon:
 
     def _make_workers(self) -> list[Worker]:
         node = self.node
-        clerk = Clerk(node.db, node.journal, node.site.node, node.clock)
-        workers = [Worker("clerk", clerk.once)]
+        workers = [Worker("clerk", self._clerk.once)]
         if self.role in (Role.ALL, Role.DELIVERY):
             distributor = Distributor(node.db, node.site, node.clock, self._rang, lambda: node.keys.names)
             clock = Clock(node.db, node.site, node.clock, self._rang)
@@ -132,20 +135,22 @@ class Daemon:
             self._deliverer.bell.ring()
 
     async def _drain(self, working: list[asyncio.Task[None]]) -> None:
-        """No new mail, no new claims; what is under way ends or is given up when the grace is over."""
-        if self.listener:
-            await self.listener.stop(self._grace)
+        """No new mail, no new claims; what is under way ends, or is given up when the grace is over."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self._grace
+        for door in (self.listener, self.pages):
+            if door:
+                await door.stop(max(0.0, ends - loop.time()))
         if self._deliverer:
             self._deliverer.stop()
         for worker in self._workers:
-            if worker.name != "clerk":
-                worker.stop()
-        others = [task for task in working if task.get_name() != "clerk"]
-        await asyncio.wait(others, timeout=self._grace) if others else None
-        self._workers[0].stop()
-        await asyncio.wait(working, timeout=5.0)
+            worker.stop()
+        await asyncio.wait(working, timeout=max(1.0, ends - loop.time()))
         for task in working:
             task.cancel()
+        with suppress(Exception):  # a full disk: the rows are there, and the next start writes them
+            while await self._clerk.once():
+                pass
 
 
 async def serve(
@@ -153,6 +158,7 @@ async def serve(
 ) -> None:
     """A daemon that obeys SIGTERM, SIGINT and SIGHUP."""
     _raise_descriptors()
+    _return_memory()
     daemon = Daemon(node, role)
     loop = asyncio.get_running_loop()
 
@@ -176,7 +182,19 @@ async def serve(
 def _raise_descriptors() -> None:
     """As many open files as the system lets us have: the listener's cap follows the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with suppress(OSError, ValueError):  # a sandbox may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _return_memory() -> None:
+    """glibc: big blocks go back to the system when they are freed, and threads share few arenas (mallopt(3)).
+
+    By default its threshold grows with the first big message to 32 MB, and what was freed stays with us.
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        for parameter, value in ((_M_MMAP_THRESHOLD, 262_144), (_M_TRIM_THRESHOLD, 1_048_576), (_M_ARENA_MAX, 2)):
+            libc.mallopt(parameter, value)
 
 
 def notify_systemd(state: str) -> None:
@@ -193,15 +211,25 @@ def _give_back(tx: Tx, node: Node) -> None:
         queue.give_back(tx, table, node.site.node, node.clock())
 
 
-def _lock(data_dir: Path, role: Role) -> TextIO:
-    """Held while the daemon runs; the kernel lets go of it, however the daemon ends."""
-    file = (data_dir / f"daemon-{role}.lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise AlreadyRunning(f"another listserv daemon (role {role}) runs on {data_dir}; stop it first") from None
-    return file
+def _locks(data_dir: Path, role: Role) -> list[TextIO]:
+    """One for each kind of work, held while the daemon runs; the kernel lets go of them, however it ends."""
+    held: list[TextIO] = []
+    for work in (Role.SMTP, Role.DELIVERY, Role.WEB) if role is Role.ALL else (role,):
+        path = data_dir / f"daemon-{work}.lock"
+        file = path.open("w")
+        held.append(file)
+        if os.geteuid() == 0:
+            owner = data_dir.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            for taken in held:
+                taken.close()
+            raise AlreadyRunning(
+                f"another listserv daemon runs on {data_dir} (it does the work of role {work}); stop it first"
+            ) from None
+    return held
 
 
 def _listener(node: Node, told: Callable[[], None]) -> Listener:

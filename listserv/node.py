@@ -4,11 +4,11 @@ The daemon and the command line both begin here, so every command works beside a
 makes what is missing.
 """
 
-import hashlib
 import os
 import secrets as chance
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,10 +67,18 @@ class Node:
         self.db.close()
 
 
-def node_name(settings: Settings) -> str:
-    """The machine and a mark of the folder: the same after every restart, different for two nodes on one machine."""
-    mark = hashlib.sha256(str(settings.site.data_dir).encode()).hexdigest()[:4]
-    return f"{socket.gethostname()}-{mark}"
+def node_name(data_dir: Path) -> str:
+    """What the machine was called when this folder was first used, and a mark that tells two folders apart.
+
+    It is kept in the folder: what waits in this node's name is found again when the machine is renamed.
+    """
+    path = data_dir / "node"
+    if not path.exists():
+        made = f"{socket.gethostname()}-{chance.token_hex(2)}\n"
+        with suppress(FileExistsError), path.open("x") as file:
+            file.write(made)
+        _own(path, 0o640, data_dir)
+    return path.read_text("utf-8").strip()
 
 
 def _prepare(tx: Tx, now: datetime) -> bytes:
@@ -87,7 +95,7 @@ def _site(settings: Settings, secret: bytes) -> Site:
         domains=frozenset(site.domains),
         operators=tuple(map(str, site.operators)),
         max_message_bytes=settings.smtp.max_message_bytes,
-        node=node_name(settings),
+        node=node_name(site.data_dir),
         texts=Texts([site.data_dir / "templates"]),
         tags=Tagger((secret,)),
         chance=chance.token_bytes,
@@ -100,10 +108,15 @@ def _own_database(settings: Settings) -> None:
     url = make_url(settings.database.url)
     if url.get_backend_name() != "sqlite" or not url.database:
         return
-    owner = settings.site.data_dir.stat()
     for suffix in ("", "-wal", "-shm"):
         path = Path(url.database + suffix)
         if path.exists():
-            path.chmod(0o600)
-            if os.geteuid() == 0:
-                os.chown(path, owner.st_uid, owner.st_gid)
+            _own(path, 0o600, settings.site.data_dir)
+
+
+def _own(path: Path, mode: int, data_dir: Path) -> None:
+    """Made by root, it belongs to whoever owns data_dir."""
+    path.chmod(mode)
+    if os.geteuid() == 0:
+        owner = data_dir.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)

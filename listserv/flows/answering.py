@@ -11,25 +11,26 @@ from listserv.flows.site import Act
 from listserv.mail import automatic, header, trace
 from listserv.mail.header import LOOP_FIELD, structured
 from listserv.mail.message import Author
-from listserv.mail.recipient import Door, readings
-from listserv.model.address import parse
+from listserv.mail.recipient import Door
 from listserv.model.envelope import Envelope, Reply
 from listserv.model.group import Group
 from listserv.model.post import HoldKind
-from listserv.store import accounts, budgets, deliveries, groups, holds, journal, posts
+from listserv.store import accounts, budgets, deliveries, holds, journal, posts
 from listserv.store.deliveries import Edition
 
 KEEP_MAIL_FOR = CONFIRM_WITHIN * 13  # a quarter: mail to operators that nobody is named for
 
 
 def help(act: Act, group: Group, reading: Reading) -> Reply:
-    """How to use the group, once a day to the same mailbox."""
+    """How to use the group: once a day to a member, once a day over all groups to anybody else."""
     author = reading.author
     if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
         return RECEIVED
+    member = accounts.member(act.tx, group.id, author.address.key)
+    if not member and not budgets.first_anywhere(act.tx, group.id, "help-stranger", author.address.key, act.now):
+        return RECEIVED
     if not budgets.first_today(act.tx, group.id, "help", author.address.key, act.now):
         return RECEIVED
-    member = accounts.member(act.tx, group.id, author.address.key)
     to = notifying.to_member(group, member) if member else To(author.address, group.policy.language)
     notifying.send(act, group, to, Letter("help", {"member": member}, answers=reading.message_id))
     line = events.help_asked(act.now, act.who, group=group.address, message_id=reading.message_id)
@@ -62,18 +63,22 @@ def to_operators(act: Act, envelope: Envelope, reading: Reading, role: str) -> R
     return RECEIVED
 
 
-def tell_refusals(act: Act, reading: Reading, refused: Sequence[tuple[str, Reply]]) -> None:
-    """Some recipients took the message, some did not: SMTP has one answer, so a known author gets the rest by mail."""
+def tell_refusals(act: Act, reading: Reading, groups: Sequence[Group], refused: Sequence[tuple[str, Reply]]) -> None:
+    """Some recipients took the message, some did not: SMTP has one answer, so a known author gets the rest by mail.
+
+    He is known who is a member of any of the groups he wrote to; one such mail a day.
+    """
+    author = reading.author_address
+    known = ((group, accounts.member(act.tx, group.id, author)) for group in groups)
+    group, member = next(((group, member) for group, member in known if member), (None, None))
+    if group is None or member is None or reading.robot:
+        return
+    if not budgets.first_today(act.tx, group.id, "refused", author, act.now):
+        return
     for address, reply in refused:
-        known = parse(address)
-        for reading_ in readings(known) if known else ():
-            group = groups.find(act.tx, reading_.group)
-            member = accounts.member(act.tx, group.id, reading.author_address) if group else None
-            if group and member and not reading.robot:
-                facts = {"subject": reading.subject, "address": address, "why": reply.text}
-                letter = Letter("refused", facts, answers=reading.message_id)
-                notifying.send(act, group, notifying.to_member(group, member), letter)
-                break
+        facts = {"subject": reading.subject, "address": address, "why": reply.text}
+        letter = Letter("refused", facts, answers=reading.message_id)
+        notifying.send(act, group, notifying.to_member(group, member), letter)
 
 
 def _forward(
@@ -88,8 +93,12 @@ def _forward(
 ) -> Reply:
     """The message untouched, with our Received and a guard against loops on top."""
     mark = guard.encode()
-    if any(field.value == mark for field in reading.message.all(LOOP_FIELD.lower())) or reading.hops > trace.MAX_HOPS:
-        return Reply(554, "5.4.6", "this message goes in circles")
+    if any(field.value == mark for field in reading.message.all(LOOP_FIELD.lower())):
+        return RECEIVED  # our own copy has come back; an answer would go in circles too
+    if reading.hops > trace.MAX_HOPS:
+        return Reply(554, "5.4.6", f"this message has {reading.hops} hops: a mail loop")
+    if group is not None and not budgets.first(act.tx, group.id, b"owner" + reading.key, act.now):
+        return RECEIVED
     own = trace.missing(reading.message, act.site.hostname, reading.message_id.strip("<>").partition("@")[0], act.now)
     kept = (*own, *header.strip(reading.message, [act.site.hostname], []))
     edition = Edition(

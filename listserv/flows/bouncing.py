@@ -17,7 +17,7 @@ from listserv.model.group import Group
 from listserv.store import accounts, bounces, deliveries, groups, journal
 from listserv.store.deliveries import Addressed
 
-_STATUS = re.compile(r"\b5\.1\.(?![789]\b)\d{1,3}\b")  # 5.1.7 to 5.1.9 are about the sender
+_STATUS = re.compile(r"5\d\d[ -](5\.1\.(?![789]\b)\d{1,3})\b")  # 5.1.7 to 5.1.9 are about the sender
 
 
 def take(act: Act, group: Group, reading: Reading, tag: str) -> Reply:
@@ -42,10 +42,10 @@ def take(act: Act, group: Group, reading: Reading, tag: str) -> Reply:
 
 def refused_on_the_wire(act: Act, id: int, reply: str) -> None:
     """A delivery that ended with 5xx: charged when the reply says that the mailbox is not there (5.1.x)."""
-    status = _STATUS.search(reply)
+    status = _STATUS.match(reply)
     copy = deliveries.addressed(act.tx, id)
     if status and copy is not None and copy.group_id is not None and copy.mailbox_id is not None:
-        charge(act, groups.get(act.tx, copy.group_id), copy, status[0], reply)
+        charge(act, groups.get(act.tx, copy.group_id), copy, status[1], reply)
 
 
 def charge(act: Act, group: Group, copy: Addressed, status: str, diagnostic: str) -> None:

@@ -71,7 +71,7 @@ def _consent(act: Act, group: Group, reading: Reading, token: Token) -> Reply:
     """A mere reply is a yes, unless it says no."""
     member = accounts.member(act.tx, group.id, token.actor)
     if command.consent(reading.plain, reading.html) is Consent.NO:
-        tokens.close(act.tx, token.digest)
+        tokens.decline(act.tx, token.digest)
         return _refuse(act, group, token.action, "declined")
     if not tokens.redeem(act.tx, token.digest, act.now):
         _repeat(act, group, reading, token, member)
@@ -163,7 +163,7 @@ def _from_elsewhere(
     owner = accounts.admin(act.tx, group.id, token.actor)
     if owner is None or isinstance(said, Nothing | Unclear):
         return _refuse(act, group, token.action, "wrong-person")
-    if not tokens.open_since(act.tx, owner.key, act.now - SECOND_WITHIN, Action.SECOND, group.id):
+    if not tokens.unanswered_since(act.tx, owner.key, act.now - SECOND_WITHIN, Action.SECOND, hold_id=held.id):
         word = type(said).__name__.lower()
         doc = {"verb": word, "reason": said.reason if isinstance(said, Reject) else ""}
         second = notifying.issue(

@@ -75,21 +75,10 @@ def _head(printed: Printed, own: tuple[Field, ...], at: datetime) -> bytes:
     return b"".join((printed.edition.top, signature, *(field.raw for field in own), printed.edition.fields, b"\r\n"))
 
 
-def batches(claimed: Sequence[Delivery], editions: Mapping[int, Printed]) -> list[list[Delivery]]:
+def batches(waiting: Sequence[Delivery], printed: Printed) -> list[list[Delivery]]:
     """What goes in one transaction: one delivery, or up to RECIPIENTS of an edition that is the same for all."""
-    grouped: list[list[Delivery]] = []
-    open_: dict[int, list[Delivery]] = {}
-    for delivery in claimed:
-        printed = editions[delivery.edition_id]
-        shared = printed.edition.style == DeliveryStyle.BULK
-        mine = open_.get(delivery.edition_id)
-        if shared and mine is not None and len(mine) < RECIPIENTS:
-            mine.append(delivery)
-            continue
-        grouped.append([delivery])
-        if shared:
-            open_[delivery.edition_id] = grouped[-1]
-    return grouped
+    size = RECIPIENTS if printed.edition.style == DeliveryStyle.BULK else 1
+    return [list(waiting[start : start + size]) for start in range(0, len(waiting), size)]
 
 
 def settled(delivery: Delivery, outcome: Outcome, now: datetime, chance: Callable[[int], bytes]) -> Settled:

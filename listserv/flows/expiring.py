@@ -16,9 +16,13 @@ from listserv.store.db import Tx
 
 TRACE_FOR = timedelta(days=7)  # sent deliveries and events stay so long for `trace`
 SEEN_FOR = timedelta(days=8)
-TOKENS_FOR = timedelta(days=60)  # used or expired ones, so that a repeat is answered kindly
+TOKENS_FOR = timedelta(days=60)  # tokens and holds that are over, so that a repeat is answered kindly
 BOUNCES_FOR = timedelta(days=90)
 YOUNG = timedelta(hours=1)  # a message this young may belong to a transaction that is not committed yet
+
+
+SOON = timedelta(seconds=1)
+MUCH = 10_000  # rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ def forget(act: Act) -> int:
         deliveries.sweep(act.tx, before)
         + posts.forget_content(act.tx, before)
         + holds.forget_content(act.tx, act.now - holding.UNDO_FOR)
+        + holds.forget(act.tx, act.now - TOKENS_FOR)
+        + posts.forget(act.tx, before)
         + posts.sweep(act.tx, act.now - YOUNG)
         + posts.forget_seen(act.tx, act.now, SEEN_FOR)
         + journal.forget_events(act.tx, before)
@@ -57,7 +63,10 @@ JOBS: Mapping[str, Job] = {
 }
 
 
-def run(tx: Tx, site: Site, name: str, now: datetime) -> int:
-    """Do one job; the row of a job that only another version knows is left alone."""
+def run(tx: Tx, site: Site, name: str, now: datetime) -> timedelta:
+    """Do one job; when to do it again.  One that has done much at once has more to do."""
     job = JOBS.get(name)
-    return job.work(Act(tx, site, now, site.who(Way.CLOCK))) if job else 0
+    if job is None:  # only another version knows it
+        return timedelta(days=1)
+    done = job.work(Act(tx, site, now, site.who(Way.CLOCK)))
+    return SOON if done >= MUCH else job.every

@@ -128,9 +128,11 @@ def add(act: Act, group: Group, address: Address, *, confirmed: bool, name: str 
         return AlreadyIn(member)
     if joining.invite(act, group, address, name, mode):
         return Invited(str(address))
-    since = act.now - joining.CONFIRM_WITHIN
-    lately = tokens.open_since(act.tx, address.key, since, Action.INVITE, group.id)
-    why = "was invited in the last 7 days and has not answered" if lately else "had enough questions from us for today"
+    since = act.now - joining.UNDO_WITHIN
+    lately = tokens.unanswered_since(act.tx, address.key, since, Action.INVITE, group_id=group.id)
+    days = joining.UNDO_WITHIN.days
+    told = f"was invited in the last {days} days and has not said yes"
+    why = told if lately else "had enough questions from us for today"
     return Refused((why,))
 
 

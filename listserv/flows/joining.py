@@ -49,12 +49,12 @@ Entry = Joined | AlreadyIn | Banned
 
 
 def join(act: Act, group: Group, address: Address, how: str, name: str = "", mode: Mode = Mode.EACH) -> Entry:
-    """Make a mailbox a member.  An admin who had a role only gets the posts from now on."""
+    """Make a mailbox a member.  Whoever is here and gets no posts gets them from now on."""
     if groups.is_banned(act.tx, group.id, address.key):
         return Banned(str(address))
     mailbox = accounts.ensure(act.tx, address, act.now, name, proven=True)
     known = accounts.member_by_id(act.tx, group.id, mailbox.id)
-    if known is not None and not (known.role.is_admin and known.mode is Mode.NONE):
+    if known is not None and known.mode is not Mode.NONE:
         return AlreadyIn(known)
     if known is not None:
         accounts.change(act.tx, known.subscription_id, mode=mode.value)
@@ -227,8 +227,10 @@ def _already(act: Act, group: Group, reading: Reading, member: Member) -> Reply:
 
 
 def _may_ask(act: Act, group: Group, key: str, action: Action) -> bool:
+    """Not while a question is open or has been declined, and not too many in a day."""
     day_ago = act.now - timedelta(days=1)
-    if tokens.open_since(act.tx, key, act.now - CONFIRM_WITHIN, action, group.id):
+    term = UNDO_WITHIN if action is Action.INVITE else CONFIRM_WITHIN
+    if tokens.unanswered_since(act.tx, key, act.now - term, action, group_id=group.id):
         return False
     return tokens.asked_since(act.tx, key, day_ago) < QUESTIONS_A_DAY
 

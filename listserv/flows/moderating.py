@@ -134,8 +134,8 @@ def expire(act: Act, limit: int = 100) -> int:
     """Holds that nobody decided: closed, and known authors told.  How many."""
     overdue = holds.overdue(act.tx, act.now, limit)
     for held in overdue:
-        holds.decide(act.tx, held.id, HoldState.OPEN, HoldState.EXPIRED, "", act.now)
-        if held.group_id is None:
+        expired = holds.decide(act.tx, held.id, HoldState.OPEN, HoldState.EXPIRED, "", act.now)
+        if not expired or held.group_id is None:
             continue
         group, message_id = groups.get(act.tx, held.group_id), ""
         if held.post_id is not None:

@@ -83,7 +83,7 @@ def send(act: Act, group: Group, to: To, letter: Letter) -> None:
     edition = Edition(
         kind="notice",
         style="bulk",
-        message_id=message_id,
+        message_id=act.site.message_id(letter.template),  # never the header's: it holds the token
         group_id=group.id,
         fields=composed.fields,
         before=composed.before,

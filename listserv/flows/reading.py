@@ -11,6 +11,7 @@ from listserv.mail.message import Author, Message, NoAuthor
 from listserv.mail.quoting import unquoted
 from listserv.model.envelope import Envelope
 
+MAX_MESSAGE_ID = 998  # octets: RFC 5322 §2.1.1, and what an index takes
 SHORT = 20_000  # bytes; longer posts are never commands that lost their way
 COMMANDS = frozenset({"subscribe", "unsubscribe", "join", "leave", "signoff", "help", "remove", "info", "who", "which"})
 
@@ -67,6 +68,8 @@ def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
     named = message.recipients(parsed)
     said = mime.text_parts(parsed)
     given = message.message_id(parsed)
+    if len(given.encode()) > MAX_MESSAGE_ID:
+        given = ""
     return Reading(
         message=parsed,
         mail_from=envelope.mail_from,

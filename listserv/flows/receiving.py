@@ -94,20 +94,56 @@ def take(tx: Tx, site: Site, envelope: Envelope, reading: Reading) -> tuple[Repl
     """Write down what this message means to each of its recipients: one reply for SMTP, one each for LMTP."""
     who = site.writer(envelope.peer, reading.author_address or envelope.mail_from)
     act = Act(tx, site, envelope.at, who)
-    replies = [_one(act, envelope, reading, address) for address in envelope.rcpt_to]
+    replies = _each(act, envelope, reading)
     if envelope.peer.lmtp:
         return tuple(replies)
     refused = [(a, r) for a, r in zip(envelope.rcpt_to, replies, strict=True) if not r.positive]
     if not refused or len(refused) == len(replies):
         return (replies[0],)
-    answering.tell_refusals(act, reading, refused)
+    answering.tell_refusals(act, reading, _groups(act, envelope), refused)
     return (Reply(250, "2.0.0", f"accepted for {len(replies) - len(refused)} of {len(replies)} recipients"),)
 
 
-def _one(act: Act, envelope: Envelope, reading: Reading, address: str) -> Reply:
-    target = find(act.tx, act.site, address)
-    if isinstance(target, Reply):
-        return target
+def _groups(act: Act, envelope: Envelope) -> list[Group]:
+    found = [find(act.tx, act.site, address) for address in envelope.rcpt_to]
+    return [target.group for target in found if isinstance(target, Target) and target.group]
+
+
+def _each(act: Act, envelope: Envelope, reading: Reading) -> list[Reply]:
+    """One reply for each recipient; who is named twice is served once."""
+    known: dict[tuple[int, str, Door, str], Reply] = {}
+    replies = []
+    for address in envelope.rcpt_to:
+        target = find(act.tx, act.site, address)
+        if isinstance(target, Reply):
+            replies.append(target)
+            continue
+        place = (target.group.id if target.group else 0, target.role, target.door, target.tag)
+        if place not in known:
+            known[place] = _one(act, envelope, reading, target)
+        replies.append(known[place])
+    return replies
+
+
+def _one(act: Act, envelope: Envelope, reading: Reading, target: Target) -> Reply:
+    """What this target makes of the message; what is taken has a line in the access log, whatever came of it."""
+    lines = journal.lines(act.tx)
+    reply = _through(act, envelope, reading, target)
+    if reply.positive and journal.lines(act.tx) == lines:
+        line = events.mail_ignored(
+            act.now,
+            act.who,
+            group=target.group.address if target.group else "",
+            message_id=reading.message_id,
+            door=target.door.value,
+            why="nothing to do",
+            mail_from=envelope.mail_from,
+        )
+        journal.write(act.tx, line)
+    return reply
+
+
+def _through(act: Act, envelope: Envelope, reading: Reading, target: Target) -> Reply:
     group = target.group
     if group is None:
         return answering.to_operators(act, envelope, reading, target.role)

@@ -36,7 +36,7 @@ class Site:
 
     def writer(self, peer: Peer, account: str = "") -> Who:
         """Somebody who acts by mail."""
-        return Who(Way.MAIL if peer.ip or peer.lmtp else Way.SHELL, self.node, account, peer.ip)
+        return Who(Way.MAIL if peer.helo else Way.SHELL, self.node, account, peer.ip)
 
     def is_ours(self, address: Address) -> bool:
         return address.domain in self.domains

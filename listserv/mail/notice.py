@@ -7,6 +7,7 @@ edition is what stands before and after it.
 
 import hashlib
 import quopri
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from email.utils import format_datetime
 from listserv.mail.header import field, mailbox_field, structured
 from listserv.model.address import Address
 
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>\Z")
 _ATTACHED = (
     b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\nContent-Disposition: attachment\r\n\r\n"
 )
@@ -48,9 +50,10 @@ class Composed:
 
 def compose(notice: Notice, at: datetime, *, attachment: bool = False, answers: bool = False) -> Composed:
     """The notice in RFC 5322 form.  `answers` marks it as an answer to a message (auto-replied)."""
-    boundary = "=_" + hashlib.sha256(notice.message_id.encode()).hexdigest()[:32]
+    mark = hashlib.sha256(notice.message_id.encode()).hexdigest()[:32]
+    boundary = f"=_m{mark}"
     head = _head(notice, at, answers)
-    kind, encoding, body = _alternative(notice, boundary + "a")
+    kind, encoding, body = _alternative(notice, f"=_a{mark}")
     if not attachment:
         return Composed(head + kind + encoding, body, b"")
     mixed = field("Content-Type", f'multipart/mixed; boundary="{boundary}"')
@@ -70,7 +73,7 @@ def _head(notice: Notice, at: datetime, answers: bool) -> bytes:
     ]
     if notice.reply_to:
         lines.append(mailbox_field("Reply-To", ("", notice.reply_to)))
-    if notice.in_reply_to:
+    if _MESSAGE_ID.match(notice.in_reply_to):  # what is none, or would not fit into a line, is not referred to
         lines += [structured(name, notice.in_reply_to) for name in ("In-Reply-To", "References")]
     lines += [structured(name, value) for name, value in notice.fields]
     lines.append(structured("MIME-Version", "1.0"))

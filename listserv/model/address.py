@@ -73,7 +73,7 @@ def domain_name(text: str) -> str | None:
 
 def _literal(domain: str) -> str | None:
     """RFC 5321 §4.1.3: [192.0.2.1] or [IPv6:2001:db8::1]."""
-    inside = domain[1:-1] if domain.endswith("]") else ""
+    inside = domain[1:-1] if domain.endswith("]") and "%" not in domain else ""  # no zones: they may hold anything
     try:
         if inside[:5].lower() == "ipv6:":
             return f"[IPv6:{ipaddress.IPv6Address(inside[5:])}]"

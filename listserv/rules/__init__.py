@@ -28,7 +28,6 @@ RULES: tuple[Rule, ...] = (
     moderated_member,
     looks_automatic,
     from_another_list,
-    looks_automatic,
     no_explicit_recipient,
     too_many_recipients,
     administrative_words,

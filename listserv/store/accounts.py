@@ -104,7 +104,7 @@ def subscribe(
     moderated: bool = False,
 ) -> None:
     """Raises IntegrityError when this mailbox has a place in the group already."""
-    values = {"group_id": group_id, "mailbox_id": mailbox_id, "joined_at": now, "how": how}
+    values = {"group_id": group_id, "mailbox_id": mailbox_id, "joined_at": now, "how": how[:200]}
     tx.execute(insert(subscriptions).values(role=role, mode=mode, moderated=moderated, **values))
 
 

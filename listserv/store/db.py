@@ -32,7 +32,7 @@ T = TypeVar("T")
 ATTEMPTS = 5
 GROUP = 64  # pieces of work that may share one commit
 READERS = 4
-POSTGRESQL_WRITERS = 4  # SQLite has one writer by nature
+WRITERS = 1  # SQLite has one by nature; on PostgreSQL several groups would wait for each other's rows, and deadlock
 LOCK_SECONDS = 30  # how long SQLite waits for another process to finish its transaction
 
 _COLLISIONS = (OperationalError, IntegrityError)  # deadlock, SQLITE_BUSY, connection lost, a race lost to a unique key
@@ -57,10 +57,7 @@ class Database:
         self._writer, self._reader = (_sqlite if is_sqlite else _postgresql)(self.url)
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._writers = [
-            threading.Thread(target=self._serve, name=f"write-{n}", daemon=True)
-            for n in range(1 if is_sqlite else POSTGRESQL_WRITERS)
-        ]
+        self._writers = [threading.Thread(target=self._serve, name=f"write-{n}", daemon=True) for n in range(WRITERS)]
         self._started = False
         self._starting = threading.Lock()
 
@@ -192,7 +189,7 @@ def _sqlite(url: URL) -> tuple[Engine, Engine]:
 def _postgresql(url: URL) -> tuple[Engine, Engine]:
     """READ COMMITTED to write, REPEATABLE READ to read a snapshot; connections are checked before use."""
     made = partial(create_engine, url, hide_parameters=True, max_overflow=2, pool_pre_ping=True)
-    writer = made(pool_size=POSTGRESQL_WRITERS)
+    writer = made(pool_size=WRITERS)
     reader = made(pool_size=READERS, isolation_level="REPEATABLE READ")
 
     @event.listens_for(writer, "connect")

@@ -118,10 +118,12 @@ def fan_out(tx: Tx, edition_id: int, group_id: int, cursor: int, limit: int, now
         literal(now, deliveries.c.due.type),
         literal(now, deliveries.c.due.type),
     ]
+    d = deliveries.c  # who left and came back during the fan-out has a copy already
+    there = exists().where(d.edition_id == edition_id, d.recipient == m.address)
     source = (
         select(m.id, m.address, m.domain, *fixed)
         .join(mailboxes, m.id == s.mailbox_id)
-        .where(s.group_id == group_id, s.id > cursor, s.id <= last, s.mode == Mode.EACH.value)
+        .where(s.group_id == group_id, s.id > cursor, s.id <= last, s.mode == Mode.EACH.value, ~there)
         .order_by(s.id)
     )
     columns = ["mailbox_id", "recipient", "destination", "edition_id", "state", "due", "made_at"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, delete, func, insert, select, update
 
 from listserv.model.post import HoldKind, HoldState
 from listserv.store.db import Tx
@@ -118,6 +118,11 @@ def forget_content(tx: Tx, before: datetime) -> int:
     """Decisions from before this time cannot be undone any more; their bytes may go."""
     done = update(holds).where(holds.c.state != "open", holds.c.decided_at < before, holds.c.digest.is_not(None))
     return tx.execute(done.values(digest=None)).rowcount
+
+
+def forget(tx: Tx, before: datetime) -> int:
+    """Holds decided before this time go, with the tokens of their notices; until then a repeat is answered kindly."""
+    return tx.execute(delete(holds).where(holds.c.state != "open", holds.c.decided_at < before)).rowcount
 
 
 def _all() -> Select[Any]:

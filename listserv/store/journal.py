@@ -13,6 +13,12 @@ from listserv.store.schema import counts, events, journal
 def write(tx: Tx, line: Line) -> None:
     """One line of the access log; it reaches the file after this transaction's commit, whatever happens then."""
     tx.execute(insert(journal).values(node=line.who.node, line=line.json()))
+    tx.info["lines"] = lines(tx) + 1
+
+
+def lines(tx: Tx) -> int:
+    """How many lines this connection has written so far: more than before means that somebody wrote one."""
+    return int(tx.info.get("lines", 0))
 
 
 def pending(tx: Tx, node: str, limit: int) -> list[tuple[int, str]]:

@@ -83,6 +83,13 @@ def seen_before(tx: Tx, group_id: int, key: bytes) -> str | None:
     return tx.execute(known).scalar_one_or_none()
 
 
+def forget(tx: Tx, before: datetime) -> int:
+    """Remove posts that ended before this time and that no hold or edition needs; their number is not used again."""
+    over = posts.c.state.in_(("done", "rejected", "discarded", "expired"))
+    used = [exists().where(table.c.post_id == posts.c.id) for table in (holds, editions)]
+    return tx.execute(delete(posts).where(over, posts.c.done_at < before, *(~u for u in used))).rowcount
+
+
 def remember(tx: Tx, group_id: int, key: bytes, reply: str, now: datetime) -> None:
     """Raises IntegrityError when another transaction remembered it first: the caller is run again and finds it."""
     tx.execute(insert(seen).values(group_id=group_id, key=key, reply=reply[:200], at=now))

@@ -287,7 +287,7 @@ events = _table(  # what `trace` tells besides the deliveries
 seen = _table(  # what was accepted lately, so that a sender's second try is a no-op
     "seen",
     Column("group_id", Id, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
-    Column("key", LargeBinary(32), primary_key=True),
+    Column("key", LargeBinary(32), primary_key=True, index=True),
     Column("reply", String(200), nullable=False),
     Column("at", Moment, nullable=False, index=True),
 )

@@ -51,20 +51,23 @@ def redeem(tx: Tx, digest: bytes, now: datetime) -> bool:
     return tx.execute(used.values(state="used", used_at=now)).rowcount == 1
 
 
-def close(tx: Tx, digest: bytes) -> None:
-    """Expired before its time: its door was shut, or its owner said no."""
-    tx.execute(update(tokens).where(tokens.c.digest == digest, tokens.c.state == "open").values(state="expired"))
+def decline(tx: Tx, digest: bytes) -> None:
+    """Its owner said no: the token is dead, and the question is not asked again for its term."""
+    tx.execute(update(tokens).where(tokens.c.digest == digest, tokens.c.state == "open").values(state="declined"))
 
 
-def open_since(tx: Tx, actor: str, since: datetime, action: Action | None = None, group_id: int | None = None) -> int:
-    """How many tokens this mailbox was sent since then, and has not used."""
+def unanswered_since(
+    tx: Tx, actor: str, since: datetime, action: Action, *, group_id: int | None = None, hold_id: int | None = None
+) -> bool:
+    """Whether this mailbox was asked so since then, in this group or about this hold, and has not said yes."""
     t = tokens.c
-    sent = select(func.count()).where(t.actor == actor, t.made_at >= since, t.state == "open")
-    if action is not None:
-        sent = sent.where(t.action == action.value)
+    asked = select(t.digest).where(t.actor == actor, t.action == action.value, t.made_at >= since)
+    asked = asked.where(t.state.in_(("open", "declined")))
     if group_id is not None:
-        sent = sent.where(t.group_id == group_id)
-    return int(tx.execute(sent).scalar_one())
+        asked = asked.where(t.group_id == group_id)
+    if hold_id is not None:
+        asked = asked.where(t.hold_id == hold_id)
+    return tx.execute(asked.limit(1)).first() is not None
 
 
 def asked_since(tx: Tx, actor: str, since: datetime) -> int:

@@ -1,5 +1,6 @@
 """Periodic work: claims a due job, does it in one transaction, and puts it back for its next time."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -8,6 +9,9 @@ from listserv.flows.site import Site
 from listserv.store import queue, schema
 from listserv.store.db import Database, Tx
 
+log = logging.getLogger("listserv.clock")
+
+AFTER_A_FAILURE = timedelta(minutes=10)
 LEASES_EVERY = timedelta(seconds=5)
 QUEUES = (schema.posts, schema.deliveries, schema.jobs)
 
@@ -40,12 +44,19 @@ class Clock:
 
 
 def run_one(tx: Tx, site: Site, now: datetime) -> bool:
-    """Claimed, done and put back in one transaction: after a crash it is as if nobody had begun."""
+    """Claimed, done and put back in one transaction: after a crash it is as if nobody had begun.
+
+    A job that fails has its next time all the same: it never keeps the others from theirs.
+    """
     rows = queue.claim(tx, schema.jobs, site.node, now, 1)
     for row in rows:
-        expiring.run(tx, site, row.name, now)
-        job = expiring.JOBS.get(row.name)
-        due = now + (job.every if job else timedelta(days=1))
+        due = now + timedelta(days=1)
+        try:
+            with tx.begin_nested():
+                due = now + expiring.run(tx, site, row.name, now)
+        except Exception:
+            log.exception("job %s failed; it is tried again in %s", row.name, AFTER_A_FAILURE)
+            due = now + AFTER_A_FAILURE
         queue.settle(tx, schema.jobs, row.id, row.tries, state="due", due=due)
     return bool(rows)
 

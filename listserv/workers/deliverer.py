@@ -1,16 +1,16 @@
-"""Claims deliveries, stamps them, hands them to the relay, and writes down how each ended.
+"""Claims deliveries, stamps them, hands them to the relay; `recorder` writes down how each ended.
 
-Outcomes are recorded at the latest every 16 copies or 10 ms.  A line that has finished a copy starts the
-next one only when that copy has a place among the unrecorded: so a crash repeats at most the transactions
-in flight and 16 copies more (RELIABILITY R4).
+Editions are worked through one after the other, so that memory holds few bodies however many wait; an
+edition that makes our own code fail is put off alone, and everybody else's mail goes on.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from listserv.flows import delivering
 from listserv.flows.delivering import Printed
@@ -22,17 +22,18 @@ from listserv.store import deliveries, queue, schema
 from listserv.store.db import Database
 from listserv.store.deliveries import Delivery, Settled
 from listserv.workers.loop import AFTER_A_FAULT, NAP, Bell
+from listserv.workers.recorder import Recorder
 
 log = logging.getLogger("listserv.deliverer")
 
-UNRECORDED = 16  # copies
-RECORD_AFTER = 0.010  # seconds
 CLAIM = 200  # deliveries
 STAMP = 16  # copies, in one go beside the event loop
-KEPT_EDITIONS = 4  # prepared, in memory; and never more than their bytes
-KEPT_BYTES = 32_000_000
+KEPT_EDITIONS = 4  # prepared, in memory; fewer when they are big
+KEPT_BYTES = 8_000_000
+MOVING_BYTES = 16_000_000  # bodies on their way to the relay; a bigger one goes alone
 RENEW_EVERY = 7.0  # seconds; a lease is 20
 REST_FIRST, REST_LONGEST = 1.0, 60.0  # seconds, while the relay cannot be reached
+OWN_FAULT = Deferred("451 4.3.0 our own code failed on this message; the log says how")
 
 
 class Deliverer:
@@ -55,25 +56,25 @@ class Deliverer:
         self._clock = clock
         self._lines = lines
         self._ready: asyncio.Queue[tuple[list[Delivery], Copy]] = asyncio.Queue(maxsize=lines)
+        self._recorder = Recorder(db, site, clock, self._in_hand_no_more)
         self._in_hand: set[int] = set()
-        self._finished: list[Settled] = []
-        self._slots = asyncio.Semaphore(UNRECORDED)
-        self._record = asyncio.Event()
         self._editions: OrderedDict[int, Printed] = OrderedDict()
+        self._moving: Counter[int] = Counter()  # copies of each edition between here and the relay
+        self._sizes: dict[int, int] = {}  # octets of the bodies that are moving
+        self._moved = asyncio.Event()
         self._rest = 0.0  # seconds, doubled each time the relay cannot be reached
         self._rested_at = 0.0  # time of the loop at which the relay is tried again
         self._stopping = False
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            around = [tasks.create_task(work()) for work in (self._renew, self._write_down)]
+            around = [tasks.create_task(work()) for work in (self._renew, self._recorder.run)]
             lines = [tasks.create_task(self._line()) for _ in range(self._lines)]
             await self._claim()
             await self._ready.join()
             for task in lines:
                 task.cancel()
-            while self._finished:
-                await self._flush()
+            await self._recorder.flush()
             for task in around:
                 task.cancel()
 
@@ -87,38 +88,52 @@ class Deliverer:
             if (left := self._resting()) > 0:
                 await self.bell.wait(left)
                 continue
-            claimed: list[Delivery] = []
             try:
                 claimed = await self._db.write(delivering.claim_deliveries, self._site.node, self._clock(), CLAIM)
-                self._in_hand.update(delivery.id for delivery in claimed)
                 await self._hand_out(claimed)
-            except Exception:  # a bug of ours, or no database: leases bring back what was claimed
-                log.exception("could not work on %d deliveries", len(claimed))
-                self._in_hand.difference_update(delivery.id for delivery in claimed)
+            except Exception:  # no database: leases bring back what was claimed
+                log.exception("could not claim deliveries; trying again in %s s", AFTER_A_FAULT)
                 await self.bell.wait(AFTER_A_FAULT)
                 continue
             if not claimed and not self._stopping:
                 await self.bell.wait(NAP)
 
     async def _hand_out(self, claimed: Sequence[Delivery]) -> None:
-        editions = {id: await self._edition(id) for id in dict.fromkeys(d.edition_id for d in claimed)}
-        gone = [d for d in claimed if editions[d.edition_id] is None]
-        if gone:
-            await self._finish([Settled(d.id, d.tries, "dropped", self._clock(), "its message has gone") for d in gone])
-        printed = {id: edition for id, edition in editions.items() if edition is not None}
-        batches = delivering.batches([d for d in claimed if d.edition_id in printed], printed)
+        """Edition by edition, in the order of their longest wait."""
+        self._in_hand.update(delivery.id for delivery in claimed)
+        first = {delivery.edition_id: place for place, delivery in reversed(list(enumerate(claimed)))}
+        for id, group in groupby(sorted(claimed, key=lambda d: first[d.edition_id]), key=lambda d: d.edition_id):
+            waiting = list(group)
+            try:
+                await self._hand_out_edition(id, waiting)
+            except Exception:
+                log.exception("edition %d failed in our own code; its %d deliveries are put off", id, len(waiting))
+                await self._recorder.finish(self._settled(waiting, [OWN_FAULT] * len(waiting)))
+
+    async def _hand_out_edition(self, id: int, waiting: list[Delivery]) -> None:
+        """Takes out of `waiting` what it has handed on."""
+        printed = await self._edition(id)
+        if printed is None:
+            now = self._clock()
+            await self._recorder.finish(
+                [Settled(d.id, d.tries, "dropped", now, "its message has gone") for d in waiting]
+            )
+            return
+        batches = delivering.batches(waiting, printed)
         for start in range(0, len(batches), STAMP):
-            chunk = batches[start : start + STAMP]
             if self._stopping or self._resting() > 0:
-                await self._give_back([d for batch in batches[start:] for d in batch])
+                await self._give_back(waiting)
                 return
+            chunk = batches[start : start + STAMP]
             copies = await asyncio.to_thread(self._stamp, chunk, printed)
             for batch, copy in zip(chunk, copies, strict=True):
+                await self._room(printed)
                 await self._ready.put((batch, copy))
+                del waiting[: len(batch)]
 
-    def _stamp(self, chunk: Sequence[Sequence[Delivery]], printed: Mapping[int, Printed]) -> list[Copy]:
+    def _stamp(self, chunk: Sequence[Sequence[Delivery]], printed: Printed) -> list[Copy]:
         now = self._clock()
-        return [delivering.stamp(self._site, printed[batch[0].edition_id], batch, now) for batch in chunk]
+        return [delivering.stamp(self._site, printed, batch, now) for batch in chunk]
 
     async def _edition(self, id: int) -> Printed | None:
         """From the few kept in memory, else loaded and prepared."""
@@ -129,30 +144,54 @@ class Deliverer:
                 return None
             known = await asyncio.to_thread(delivering.prepare, loaded, self._signers)
             self._editions[id] = known
-            while len(self._editions) > 1 and self._is_too_much():
+            while len(self._editions) > 1 and self._keeps_too_much():
                 self._editions.popitem(last=False)
         self._editions.move_to_end(id)
         return known
 
-    def _is_too_much(self) -> bool:
+    def _keeps_too_much(self) -> bool:
         size = sum(len(printed.edition.body) for printed in self._editions.values())
         return len(self._editions) > KEPT_EDITIONS or size > KEPT_BYTES
+
+    async def _room(self, printed: Printed) -> None:
+        """Back when this body may be on its way beside the others; many copies of one edition share theirs."""
+        id, size = printed.edition.id, len(printed.edition.body)
+        while self._moving and id not in self._moving and sum(self._sizes.values()) + size > MOVING_BYTES:
+            self._moved.clear()
+            await self._moved.wait()
+        self._moving[id] += 1
+        self._sizes[id] = size
+
+    def _has_moved(self, id: int) -> None:
+        self._moving[id] -= 1
+        if not self._moving[id]:
+            del self._moving[id], self._sizes[id]
+            self._moved.set()
 
     async def _line(self) -> None:
         while True:
             batch, copy = await self._ready.get()
             try:
-                if self._stopping or self._resting() > 0:
-                    await self._give_back(batch)
-                    continue
-                outcomes = await self._relay.send(copy)
-                self._notice(outcomes)
-                await self._finish(self._settled(batch, outcomes))
-            except Exception:  # a bug of ours: the lease brings the copy back, and others go on
+                await self._send(batch, copy)
+            except Exception:  # the lease brings the copies back, and others go on
                 log.exception("delivery %d failed in our own code", batch[0].id)
-                self._in_hand.difference_update(delivery.id for delivery in batch)
+                self._in_hand_no_more([delivery.id for delivery in batch])
             finally:
+                del copy
+                self._has_moved(batch[0].edition_id)
                 self._ready.task_done()
+
+    async def _send(self, batch: Sequence[Delivery], copy: Copy) -> None:
+        if self._stopping or self._resting() > 0:
+            await self._give_back(batch)
+            return
+        try:
+            outcomes: Sequence[Outcome] = await self._relay.send(copy)
+        except Exception:
+            log.exception("delivery %d failed in our own code; it is put off", batch[0].id)
+            outcomes = [OWN_FAULT] * len(batch)
+        self._notice(outcomes)
+        await self._recorder.finish(self._settled(batch, outcomes))
 
     def _settled(self, batch: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[Settled]:
         now, chance = self._clock(), self._site.chance
@@ -172,41 +211,13 @@ class Deliverer:
         """Seconds until the relay is tried again."""
         return self._rested_at - asyncio.get_running_loop().time() if self._rested_at else 0.0
 
-    async def _finish(self, settled: Sequence[Settled]) -> None:
-        """Among the unrecorded as soon as there is a place."""
-        places = min(len(settled), UNRECORDED)
-        for _ in range(places):
-            await self._slots.acquire()
-        self._finished.extend(settled)
-        self._record.set()
-
-    async def _write_down(self) -> None:
-        while True:
-            await self._record.wait()
-            if len(self._finished) < UNRECORDED:
-                await asyncio.sleep(RECORD_AFTER)
-            await self._flush()
-
-    async def _flush(self) -> None:
-        self._record.clear()
-        batch, self._finished = self._finished, []
-        if not batch:
-            return
-        while True:
-            try:
-                await self._db.write(delivering.record, self._site, batch, self._clock())
-                break
-            except Exception:  # outcomes are kept until the database takes them
-                log.exception("could not record %d outcomes; trying again", len(batch))
-                await asyncio.sleep(1.0)
-        self._in_hand.difference_update(settled.id for settled in batch)
-        for _ in range(min(len(batch), UNRECORDED)):
-            self._slots.release()
-
     async def _give_back(self, batch: Sequence[Delivery]) -> None:
         due = self._clock() + timedelta(seconds=max(0.0, self._resting()))
-        await self._db.write(delivering.give_up_hand, batch, due)
-        self._in_hand.difference_update(delivery.id for delivery in batch)
+        await self._db.write(delivering.give_up_hand, list(batch), due)
+        self._in_hand_no_more([delivery.id for delivery in batch])
+
+    def _in_hand_no_more(self, ids: Sequence[int]) -> None:
+        self._in_hand.difference_update(ids)
 
     async def _renew(self) -> None:
         while True:

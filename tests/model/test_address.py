@@ -129,13 +129,18 @@ def test_email_validator_thinks_the_same_of_plain_addresses(local: str, domain: 
     # it refuses besides, on purpose, what is no name of the public DNS: those are ordinary here
     text = f"{local}@{domain}.com"
     known = parse(text)
+    if _second_opinion(text):
+        assert known is not None
+    elif "--" not in domain:  # labels with hyphens in the third and fourth place, and A-labels that are none
+        assert known is None
+
+
+def _second_opinion(text: str) -> bool:
     try:
         validate_email(text, check_deliverability=False, strict=True, test_environment=True)
-    except EmailNotValidError as fault:
-        if "--" not in domain:  # reserved labels with hyphens in the third and fourth place, and A-labels that are none
-            assert known is None, fault
-    else:
-        assert known is not None
+    except EmailNotValidError:
+        return False
+    return True
 
 
 def test_no_text_takes_long() -> None:

@@ -57,6 +57,7 @@ TABLE: list[tuple[Rule, dict[str, Any], Verdict | None]] = [
         Reject("5.3.4", "message of 1001 bytes; walkers@lists.example takes 1000", code=552),
     ),
     (authors.banned, {}, None),
+    (authors.banned, {"is_banned": True, "peer_is_trusted": True}, Discard("its author is banned")),
     (authors.banned, {"is_banned": True}, Reject("5.7.1", "ada@a.example may not post to walkers@lists.example")),
     (authors.unclear_author, {}, None),
     (authors.unclear_author, {"author": None, "author_fault": "no From"}, Hold(("the author is unclear: no From",))),
@@ -251,9 +252,11 @@ def test_whatever_the_facts_are_the_promises_hold(facts: Facts) -> None:
     if facts.is_own_loop or facts.robot:
         assert isinstance(verdict, Discard)
     elif facts.is_banned:
-        assert isinstance(verdict, Reject)
+        assert isinstance(verdict, Reject | Discard)
     elif facts.member is None and policy.posting is not Posting.ANYONE:
         assert not isinstance(verdict, Accept)
+    if facts.peer_is_trusted and isinstance(verdict, Reject):  # nothing that From says makes our own MTA write a bounce
+        assert judgement.by[-1] in ("too_big", "too_many_hops")
     if isinstance(verdict, Accept):
         assert judgement.by == ()
         assert facts.author is not None

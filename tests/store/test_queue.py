@@ -1,5 +1,7 @@
 """The line of the crash table that all queues share: claim, settle, lease."""
 
+import itertools
+import re
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import event, text
 
@@ -221,10 +224,25 @@ def _plans(tx: Tx, work: Any) -> str:
             savepoint.rollback()
     finally:
         event.remove(tx, "before_cursor_execute", note)
-    explain = "EXPLAIN QUERY PLAN " if tx.dialect.name == "sqlite" else "EXPLAIN "
     asked = [(s, p) for s, p in statements if s.startswith(("SELECT", "UPDATE", "WITH"))]
     assert asked
-    return "\n".join(" ".join(map(str, row)) for s, p in asked for row in tx.exec_driver_sql(explain + s, p))
+    return "\n".join(" ".join(map(str, row)) for s, p in asked for row in _explained(tx, s, p))
+
+
+def _explained(tx: Tx, statement: str, parameters: Any) -> Any:
+    """PostgreSQL's generic plan: what a statement gets that runs again and again."""
+    if tx.dialect.name == "sqlite":
+        return tx.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters)
+    names = re.findall(r"%\((\w+)\)s", statement)
+    numbers = itertools.count(1)
+    values = ", ".join(["%s"] * len(names))
+    with psycopg.ClientCursor(tx.connection.driver_connection) as cursor:
+        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        cursor.execute("PREPARE tried AS " + re.sub(r"%\(\w+\)s", lambda _: f"${next(numbers)}", statement))
+        execute = f"EXPLAIN EXECUTE tried({values})" if names else "EXPLAIN EXECUTE tried"
+        plan = cursor.execute(execute, [parameters[name] for name in names]).fetchall()
+        cursor.execute("DEALLOCATE tried")
+        return plan
 
 
 def _reads_the_table(plan: str) -> bool:

@@ -99,20 +99,22 @@ def test_only_finished_posts_let_go_of_their_bytes(db: Database) -> None:
     assert gone == {(state, OLD) for state in ("done", "rejected", "discarded", "expired")}
 
 
-def test_an_ended_hold_lets_go_of_its_bytes_when_it_cannot_be_undone(db: Database) -> None:
+def test_an_ended_hold_goes_with_its_tokens_when_it_cannot_be_undone(db: Database) -> None:
     def given(tx: Tx) -> None:
         walkers = group(tx)
         digest = posts.keep(tx, b"x", OLD)
-        hold(tx, walkers.id, digest)
-        hold(tx, walkers.id, digest, author="old")
-        hold(tx, walkers.id, digest, author="new")
+        for n, author in enumerate(("open", "old", "new"), 1):
+            id = hold(tx, walkers.id, digest, author=author)
+            fixed = {"expires_at": None, "group_id": walkers.id, "hold_id": id}
+            tokens.add(tx, bytes([n]) * 32, Action.DECIDE, "ann@a.example", {}, OLD, **fixed)
 
     db.write_now(given)
     for id, at in ((2, OLD), (3, NOW)):
         assert db.write_now(holds.decide, id, holds.HoldState.OPEN, holds.HoldState.REJECTED, "ann", at)
-    assert db.write_now(holds.forget_content, NOW - DAY) == 1
-    h = schema.holds.c
-    assert db.read_now(lambda tx: list(tx.execute(select(h.author).where(h.digest.is_(None))).scalars())) == ["old"]
+    assert db.write_now(holds.forget, NOW - DAY) == 1
+    assert [held is not None for held in db.read_now(holds.some, [1, 2, 3])] == [True, False, True]
+    left = [db.read_now(tokens.find, bytes([n]) * 32) is not None for n in (1, 2, 3)]
+    assert left == [True, False, True]
 
 
 def test_ended_deliveries_go_and_their_editions_after_them(db: Database) -> None:

@@ -83,11 +83,11 @@ def test_an_old_token_opens_nothing_even_before_it_is_marked(db: Database, late:
 
 def test_a_door_that_was_shut_stays_shut_and_a_used_one_stays_used(db: Database) -> None:
     db.write_now(issue)
-    db.write_now(tokens.close, TOKEN)
+    db.write_now(tokens.decline, TOKEN)
     assert not db.write_now(tokens.redeem, TOKEN, NOW)
     db.write_now(issue, digest=bytes(32))
     db.write_now(tokens.redeem, bytes(32), NOW)
-    db.write_now(tokens.close, bytes(32))
+    db.write_now(tokens.decline, bytes(32))
     used = db.read_now(tokens.find, bytes(32))
     assert used is not None
     assert used.state == "used"
@@ -98,8 +98,10 @@ def test_what_a_mailbox_was_sent_lately_is_counted(db: Database) -> None:
         db.write_now(issue, action=action, digest=bytes([n]) * 32)
     db.write_now(issue, "bob@b.example", digest=TOKEN)
     db.write_now(tokens.redeem, bytes(32), NOW)
-    assert db.read_now(tokens.open_since, "ada@a.example", NOW) == 2
-    assert db.read_now(tokens.open_since, "ada@a.example", NOW, Action.JOIN) == 0
-    assert db.read_now(tokens.open_since, "ada@a.example", NOW, Action.LEAVE, 1) == 0
-    assert db.read_now(tokens.open_since, "ada@a.example", SOON) == 0
+    assert not db.read_now(tokens.unanswered_since, "ada@a.example", NOW, Action.JOIN)
+    assert db.read_now(tokens.unanswered_since, "ada@a.example", NOW, Action.LEAVE)
+    assert not db.read_now(tokens.unanswered_since, "ada@a.example", NOW, Action.LEAVE, group_id=1)
+    assert not db.read_now(tokens.unanswered_since, "ada@a.example", SOON, Action.LEAVE)
+    db.write_now(tokens.decline, bytes([1]) * 32)
+    assert db.read_now(tokens.unanswered_since, "ada@a.example", NOW, Action.LEAVE)
     assert db.read_now(tokens.asked_since, "ada@a.example", NOW) == 2

@@ -243,7 +243,9 @@ async def test_several_recipients_are_one_transaction(url: str, folder: Path) ->
         assert reply.startswith("250")
         await here.quiet()
         assert here.inbox(NEW) == []
-        assert len(here.inbox(ADA)) == 1
+        assert len(here.inbox(ADA)) == 2
+        told = next(copy for copy in here.inbox(ADA) if read(copy)["Auto-Submitted"])
+        assert "closed@lists.example" in words(told)
         reply = await here.send(NEW, [WALKERS], mail(NEW, WALKERS))
         assert reply.startswith("550 5.7.1")
         assert "walkers-subscribe@lists.example" in reply

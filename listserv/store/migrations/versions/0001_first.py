@@ -215,6 +215,7 @@ def upgrade() -> None:
         sqlite_autoincrement=False,
     )
     op.create_index("ix_seen_at", "seen", ["at"], unique=False)
+    op.create_index("ix_seen_key", "seen", ["key"], unique=False)
     op.create_table(
         "bounces",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),

@@ -1,0 +1,257 @@
+"""The deliverer between a real database and a relay on loopback: what it claims, repeats, gives back and drops."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from listserv.flows.delivering import LADDER
+from listserv.model.group import Group
+from listserv.net.relay import Relay, Smarthost, Tls
+from listserv.store import accounts, deliveries, queue, schema, secrets
+from listserv.store.db import Database, Tx
+from listserv.workers import deliverer as module
+from listserv.workers.deliverer import Deliverer
+from listserv.workers.recorder import UNRECORDED
+from tests.kit.database import count, edition, group, opened
+from tests.kit.house import Clock
+from tests.kit.site import site
+from tests.kit.world import World
+
+LINES = 4
+
+
+@dataclass
+class Rig:
+    """A deliverer with everything it touches."""
+
+    db: Database
+    world: World
+    worker: Deliverer
+    clock: Clock
+
+    def given(self, people: int, **values: object) -> list[str]:
+        """An edition for so many, due now: their addresses."""
+        to = [f"m{n}@d{n % 7}.example" for n in range(people)]
+        self.db.write_now(edition, to, self.clock(), **values)
+        return to
+
+    def states(self) -> dict[str, int]:
+        return self.db.read_now(queue.size, schema.deliveries)
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        running = asyncio.create_task(self.worker.run())
+        try:
+            yield
+        finally:
+            self.worker.stop()
+            async with asyncio.timeout(10):
+                await running
+
+    async def until(self, true: Callable[[], bool], seconds: float = 10.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not true():
+                await asyncio.sleep(0.01)
+
+    async def done(self, seconds: float = 10.0) -> None:
+        """Back when nothing is due now and nothing is in hand."""
+
+        def over() -> bool:
+            d = schema.deliveries
+            busy = queue.is_taken(d) | (queue.is_due(d) & (d.c.due <= self.clock()))
+            return self.db.read_now(lambda tx: tx.execute(select(d.c.id).where(busy).limit(1)).first()) is None
+
+        await self.until(over, seconds)
+
+
+@pytest.fixture
+def db(url: str, tmp_path: Path) -> Iterator[Database]:
+    with opened(url, tmp_path) as database:
+        yield database
+
+
+@asynccontextmanager
+async def rig(db: Database, lines: int = LINES) -> AsyncIterator[Rig]:
+    async with World() as world:
+        relay = Relay(Smarthost(world.host, world.port, Tls.NONE, connections=lines))
+        clock = Clock()
+        try:
+            yield Rig(db, world, Deliverer(db, site(), relay, {}, lines, clock), clock)
+        finally:
+            await relay.close(1.0)
+
+
+class Stopped:
+    """A database that takes nothing more until it is let go: every writer is busy with this."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._go = threading.Event()
+        self._entered = threading.Semaphore(0)
+        self._writers: list[asyncio.Task[None]] = []
+
+    def _work(self, tx: Tx) -> None:
+        self._entered.release()
+        assert self._go.wait(20)
+
+    async def __aenter__(self) -> None:
+        for _ in self._db._writers:
+            self._writers.append(asyncio.create_task(self._db.write(self._work)))
+            await asyncio.to_thread(self._entered.acquire)
+
+    async def __aexit__(self, *fault: object) -> None:
+        self._go.set()
+        await asyncio.gather(*self._writers)
+
+
+async def test_every_delivery_is_sent_once_and_ends_as_its_far_side_said(db: Database) -> None:
+    async with rig(db) as here:
+        to = here.given(120)
+        here.world.answers[to[3]] = "452 4.2.2 mailbox full"
+        here.world.answers[to[4]] = "550 5.1.1 no such mailbox"
+        async with here.at_work():
+            await here.done()
+        assert here.states() == {"sent": 118, "due": 1, "failed": 1}
+        assert {len(copies) for copies in here.world.messages.values()} == {1}
+        assert here.world.peak <= LINES
+        d = schema.deliveries.c
+        said = select(d.recipient, d.tries, d.reply, d.due, d.done_at).where(d.recipient.in_(to[3:5])).order_by(d.id)
+        full, gone = db.read_now(lambda tx: tx.execute(said).all())
+        assert (full.tries, full.done_at) == (1, None)
+        assert "mailbox full" in full.reply
+        assert LADDER[0] * 0.7 < full.due - here.clock() < LADDER[0] * 1.3
+        assert "no such mailbox" in gone.reply
+        assert gone.done_at is not None
+
+
+async def test_while_the_database_is_slow_no_more_goes_out_than_a_crash_may_repeat(db: Database) -> None:
+    # given a hundred in hand, at a relay that takes its time
+    async with rig(db) as here:
+        here.given(100)
+        here.world.delay = 0.02
+        async with here.at_work():
+            await here.until(lambda: here.world.count > 0)
+
+            # when the database takes nothing any more
+            async with Stopped(db):
+                recorded = db.read_now(count, schema.deliveries, state="sent")
+                most = recorded + LINES + UNRECORDED
+                await here.until(lambda: here.world.count >= most)
+                await asyncio.sleep(0.3)
+
+                # then the lines stand still when what is in flight and sixteen more are not written down
+                assert db.read_now(count, schema.deliveries, state="sent") == recorded
+                assert here.world.count == most
+
+            # and go on when it does
+            await here.done()
+        assert here.states() == {"sent": 100}
+        assert here.world.count == 100
+
+
+async def test_the_lines_wait_for_a_slow_database_and_not_for_each_other(db: Database) -> None:
+    # given copies that go fifty in a transaction, more than there are places among the unrecorded
+    async with rig(db) as here:
+        here.given(600, style="bulk")
+        here.world.delay = 0.02
+        async with here.at_work():
+            await here.until(lambda: here.world.count > 0)
+
+            # when all lines have to wait for a while
+            async with Stopped(db):
+                await here.until(lambda: len(here.world.envelopes) >= LINES)
+                await asyncio.sleep(0.2)
+
+            # then they all go on after it
+            await here.done(5)
+        assert here.states() == {"sent": 600}
+
+
+async def test_while_the_relay_cannot_be_reached_nothing_is_tried_in_vain(
+    db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given a relay that is down, and fifty to send
+    monkeypatch.setattr(module, "REST_FIRST", 0.5)
+    async with rig(db) as here:
+        await here.world.down()
+        here.given(50)
+        with caplog.at_level(logging.WARNING, "listserv.deliverer"):
+            async with here.at_work():
+                # when the worker has found out
+                await here.until(lambda: here.states() == {"due": 50} and bool(caplog.records))
+
+                # then those that were under way count as tried, and no others
+                tried = db.read_now(count, schema.deliveries, tries=1)
+                assert 1 <= tried <= LINES
+                assert db.read_now(count, schema.deliveries, tries=0) == 50 - tried
+                assert len(caplog.records) == 1
+
+                # and when it is up again, and those that were tried are due, all go out
+                await here.world.up()
+                here.clock.ahead += 2 * LADDER[0]
+                here.worker.bell.ring()
+                await here.until(lambda: here.states() == {"sent": 50})
+        assert here.world.count == 50
+
+
+async def test_what_is_not_begun_goes_back_when_the_worker_stops(db: Database) -> None:
+    async with rig(db) as here:
+        here.given(100)
+        here.world.delay = 0.02
+        async with here.at_work():
+            await here.until(lambda: here.world.count >= 5)
+        states = here.states()
+        assert set(states) == {"sent", "due"}
+        assert states["sent"] == here.world.count < 100
+        d = schema.deliveries
+        left = select(d.c.tries, d.c.lease, d.c.node).where(queue.is_due(d)).distinct()
+        assert [tuple(row) for row in db.read_now(lambda tx: tx.execute(left).all())] == [(0, None, None)]
+        assert db.read_now(queue.next_due, d) is not None
+        assert here.clock() >= (db.read_now(queue.next_due, d) or here.clock())
+
+
+async def test_an_edition_that_has_gone_is_dropped_and_stops_nobody(db: Database) -> None:
+    async with rig(db) as here:
+        gone = [f"gone{n}@d.example" for n in range(20)]
+        db.write_now(edition, gone, here.clock(), digest=bytes(32))
+        here.given(20)
+        async with here.at_work():
+            await here.done()
+        assert here.states() == {"dropped": 20, "sent": 20}
+        d = schema.deliveries.c
+        why = db.read_now(lambda tx: set(tx.execute(select(d.reply).where(d.state == "dropped")).scalars()))
+        assert why == {"its message has gone"}
+        assert not set(here.world.messages) & set(gone)
+
+
+async def test_while_the_queue_is_paused_nothing_goes_out(db: Database) -> None:
+    async with rig(db) as here:
+        here.given(3)
+        db.write_now(secrets.ensure, secrets.PAUSED, b"1", here.clock())
+        async with here.at_work():
+            await asyncio.sleep(0.2)
+            assert here.states() == {"due": 3}
+            db.write_now(secrets.remove, secrets.PAUSED)
+            here.worker.bell.ring()
+            await here.done()
+        assert here.states() == {"sent": 3}
+
+
+async def test_a_mailbox_that_is_not_there_is_charged_and_one_that_is_full_is_not(db: Database) -> None:
+    async with rig(db) as here:
+        walkers: Group = db.write_now(group, members=["ada@a.example", "bob@b.example"])
+        id = db.write_now(edition, [], here.clock(), kind="post", style="personal", group_id=walkers.id)
+        db.write_now(deliveries.fan_out, id, walkers.id, 0, 9, here.clock())
+        here.world.answers |= {"ada@a.example": "550 5.1.1 no such mailbox", "bob@b.example": "552 5.2.2 mailbox full"}
+        async with here.at_work():
+            await here.done()
+        assert here.states() == {"failed": 2}
+        boxes = [db.read_now(accounts.mailbox, key) for key in ("ada@a.example", "bob@b.example")]
+        assert [box.bounces for box in boxes if box] == [1, 0]
