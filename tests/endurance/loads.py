@@ -73,9 +73,15 @@ def bombs() -> Iterator[Bomb]:
     yield Bomb("a header line of 100 MB", (HEAD, b"X: ", *(b"x" * 100_000 for _ in range(1000)), b"\r\n\r\n"), ("552",))
     yield Bomb("100,000 header fields", (HEAD, b"X: y\r\n" * 100_000, b"\r\nhello\r\n"), ("552",))
     yield Bomb("999 header fields", (HEAD, b"X: y\r\n" * 990, b"\r\nhello\r\n"), taken)
-    yield Bomb("1,000 brackets in From", (b"From: ", b"(" * 1000, b"\r\nTo: walkers@lists.example\r\n\r\nhello\r\n"), either)
-    yield Bomb("30,000 quotes in From", (b"From: ", b'"\\' * 30_000, b"\r\nTo: walkers@lists.example\r\n\r\nx\r\n"), either)
-    yield Bomb("Content-Type of semicolons", (HEAD, b"Content-Type: text/html ", b"; " * 28_000, b"\r\n\r\nhello\r\n"), taken)
+    yield Bomb(
+        "1,000 brackets in From", (b"From: ", b"(" * 1000, b"\r\nTo: walkers@lists.example\r\n\r\nhello\r\n"), either
+    )
+    yield Bomb(
+        "30,000 quotes in From", (b"From: ", b'"\\' * 30_000, b"\r\nTo: walkers@lists.example\r\n\r\nx\r\n"), either
+    )
+    yield Bomb(
+        "Content-Type of semicolons", (HEAD, b"Content-Type: text/html ", b"; " * 28_000, b"\r\n\r\nhello\r\n"), taken
+    )
     many = b", ".join(b"m%d@e.example" % n for n in range(10_000))
     yield Bomb("10,000 recipients in To", (b"From: ada@a.example\r\nTo: ", many, b"\r\n\r\nhello\r\n"), ("552",))
     for_some = b",\r\n ".join(b"m%d@e.example" % n for n in range(3_000))
@@ -84,8 +90,14 @@ def bombs() -> Iterator[Bomb]:
     yield Bomb("2,700 encoded words", (HEAD, b"Subject: ", words, b"\r\n\r\nhello\r\n"), taken)
     yield Bomb("5,000 encoded words", (HEAD, b"Subject: ", words * 2, b"\r\n\r\nhello\r\n"), ("552",))
     continued = b";\r\n ".join(b"name*%d*=utf-8''%%41" % n for n in range(2_400))
-    yield Bomb("2,400 RFC 2231 continuations", (HEAD, b"Content-Type: text/plain; ", continued, b"\r\n\r\nx\r\n"), taken)
-    yield Bomb("10,000 RFC 2231 continuations", (HEAD, b"Content-Type: text/plain; ", continued * 4, b"\r\n\r\nx\r\n"), ("552",))
+    yield Bomb(
+        "2,400 RFC 2231 continuations", (HEAD, b"Content-Type: text/plain; ", continued, b"\r\n\r\nx\r\n"), taken
+    )
+    yield Bomb(
+        "10,000 RFC 2231 continuations",
+        (HEAD, b"Content-Type: text/plain; ", continued * 4, b"\r\n\r\nx\r\n"),
+        ("552",),
+    )
     yield Bomb("references without end", (HEAD, b"References: ", b"<" * 60_000, b"\r\n\r\nhello\r\n"), taken)
     base64 = b"Content-Transfer-Encoding: base64\r\n\r\n" + b"=\r\n" * 100_000
     yield Bomb("base64 of padding", (HEAD, base64), taken)

@@ -87,16 +87,18 @@ async def bombs(table: Table, url: str) -> None:
 
 async def small_disk(table: Table) -> None:
     """A disk of a few MB, seen by the daemon alone, is filled and emptied again."""
-    mount = f'mount -t tmpfs -o size={SMALL_DISK} none "$0" && exec "$@"'
+    mount = f'mv "$0"/* "$0.seed" && mount -t tmpfs -o size={SMALL_DISK} none "$0" && mv "$0.seed"/* "$0" && exec "$@"'
     with tempfile.TemporaryDirectory(prefix="listserv-disk-") as disk:
+        seed = Path(f"{disk}.seed")
+        seed.mkdir()
         there_too = ("unshare", "-m", "sh", "-c", mount, disk)
         limits = {"smtp": {"max_message_bytes": 100_000}, "site": {"data_dir": disk}}
         changes = {name: dict(section) for name, section in limits.items()}
-        async with site("sqlite:///listserv.db", arguments=there_too, **changes) as (there, world):
-            seen = Path(f"/proc/{there.pid}/root{disk}")
-            there.url = f"sqlite:///{seen}/listserv.db"
+        async with site(f"sqlite:///{disk}/listserv.db", arguments=there_too, start=False, **changes) as (there, world):
             there.populate(WALKERS, names=dict.fromkeys(READERS, Role.MEMBER))
-            filler = seen / "filler"
+            await there.start()
+            seed.rmdir()
+            filler = Path(f"/proc/{there.pid}/root{disk}/filler")
             taken = 0
             for number in range(60):
                 if number == 20:

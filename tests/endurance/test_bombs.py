@@ -16,7 +16,9 @@ PROMISED = 150  # MB in all
 async def test_no_bomb_hurts_the_daemon_or_anybody_else(url: str, folder: Path) -> None:
     async with World() as world, process(url, folder, world) as there:
         there.populate(
-            WALKERS, names={**dict.fromkeys(loads.READERS, Role.MEMBER), "ann@o.example": Role.OWNER}, footer="Since 1920"
+            WALKERS,
+            names={**dict.fromkeys(loads.READERS, Role.MEMBER), "ann@o.example": Role.OWNER},
+            footer="Since 1920",
         )
         assert (await loads.post(there, loads.ADA, WALKERS)).startswith("250")
         await there.until_done()

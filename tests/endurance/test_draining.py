@@ -29,7 +29,11 @@ async def test_sigterm_in_the_middle_loses_nothing_and_repeats_nothing(url: str,
         world.delay = 0.0
         await there.start()
         await there.until_done()
-    copies = Counter((reader, content.partition(b"Subject: ")[2][:6]) for reader in world.messages for content in world.messages[reader])
+    copies = Counter(
+        (reader, content.partition(b"Subject: ")[2][:6])
+        for reader in world.messages
+        for content in world.messages[reader]
+    )
     assert len(copies) == 2 * MEMBERS
     assert set(copies.values()) == {1}
     assert there.tracebacks() == []

@@ -13,9 +13,7 @@ from tests.kit.world import World
 def run(config: Path, *arguments: str) -> str:
     """The one line with which it ends."""
     command = [sys.executable, "-m", "listserv", "--config", str(config), *(arguments or ("run",))]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=30, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1, done
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
@@ -28,7 +26,9 @@ def other(folder: Path, listen: str, url: str = "sqlite:///listserv.db") -> Path
     folder.mkdir(exist_ok=True)
     config = folder / "listserv.toml"
     site = {"hostname": "lists.example", "domains": ["lists.example"]}
-    config.write_text(toml({"site": site, "database": {"url": url}, "smtp": {"listen": [listen]}, "http": {"listen": []}}))
+    config.write_text(
+        toml({"site": site, "database": {"url": url}, "smtp": {"listen": [listen]}, "http": {"listen": []}})
+    )
     return config
 
 

@@ -88,7 +88,7 @@ class Process:
         return client
 
     async def post(self, author: str, to: str, content: bytes) -> str:
-        """In a session of its own: the last reply, refusals included; content ends with CRLF and has its dots doubled."""
+        """The last reply of a session, refusals included; `content` ends with CRLF and has its dots doubled."""
         client = await self.enter()
         try:
             await client.say("EHLO outside.example")
@@ -149,7 +149,13 @@ class Process:
 
 @asynccontextmanager
 async def process(
-    url: str, folder: Path, world: World, *, arguments: tuple[str, ...] = (), start: bool = True, **changes: Mapping[str, Any]
+    url: str,
+    folder: Path,
+    world: World,
+    *,
+    arguments: tuple[str, ...] = (),
+    start: bool = True,
+    **changes: Mapping[str, Any],
 ) -> AsyncIterator[Process]:
     """A daemon on this database and folder; `changes` are sections of its configuration."""
     url = url.replace("sqlite:///listserv.db", f"sqlite:///{folder}/listserv.db")
@@ -228,7 +234,8 @@ def _enrol(tx: Tx, group_id: int, members: int, now: datetime) -> None:
 
 def _states(tx: Tx) -> dict[str, int]:
     state = schema.deliveries.c.state
-    return {name: number for name, number in tx.execute(select(state, func.count()).group_by(state))}
+    counted = select(state, func.count()).group_by(state)
+    return {name: number for name, number in tx.execute(counted).tuples()}  # noqa: C416 - a row is a tuple, for mypy
 
 
 def _waiting(tx: Tx) -> bool:
