@@ -189,7 +189,7 @@ def hold_expired(at: datetime, who: Who, *, group: str, message_id: str, hold: i
 
 
 def hold_unclear(at: datetime, who: Who, *, group: str, message_id: str, hold: int, why: str) -> Line:
-    """An admin's reply decided nothing and was answered; `why` is unclear, repeated or ambiguous."""
+    """An admin's reply decided nothing and was answered; `why` says in words."""
     return _line("hold.unclear", at, who, group=group, message_id=message_id, hold=hold, why=why)
 
 
@@ -290,7 +290,7 @@ def mail_to_owner(
 
 
 def mail_ignored(at: datetime, who: Who, *, group: str, message_id: str, door: str, why: str, mail_from: str) -> Line:
-    """Mail to a door got its 250 and changed nothing; `why` is robot, null-sender, loop, stranger or repeated."""
+    """Mail to a door got its 250 and changed nothing; `why` says in words: asked lately, not a member, a robot …"""
     return _line("mail.ignored", at, who, group=group, message_id=message_id, door=door, why=why, mail_from=mail_from)
 
 
@@ -305,7 +305,7 @@ def command_answered(at: datetime, who: Who, *, group: str, message_id: str, wor
 
 
 def token_refused(at: datetime, who: Who, *, group: str, what: str, why: str) -> Line:
-    """A right was shown that does not count; `what` it was for, `why` used, expired, unknown or wrong-person."""
+    """A right was shown that does not count; `what` it was for, `why` used, expired, declined, wrong-person or robot."""
     return _line("token.refused", at, who, group=group, what=what, why=why)
 
 
@@ -328,7 +328,7 @@ def bounce_forged(at: datetime, who: Who, *, group: str, mail_from: str) -> Line
 
 
 def report_logged(at: datetime, who: Who, *, group: str, message_id: str, kind: str, status: str) -> Line:
-    """A report came that is charged to nobody; `kind` is bounce, delay, abuse or unknown."""
+    """A report came that is charged to nobody; `kind` is delivery-status or unknown."""
     return _line("report.logged", at, who, group=group, message_id=message_id, kind=kind, status=status)
 
 

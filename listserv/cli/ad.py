@@ -48,7 +48,7 @@ def ad() -> None:
 def add(
     place: Place, /, html: Path | None, starts: datetime | None, ends: datetime | None, as_json: bool, **said: Any
 ) -> None:
-    r"""Add an ad; it runs at once unless --from says later.
+    """Add an ad; it runs at once unless --from says later.
 
     --html is made of a, b, br, em, i, p, span and strong, without attributes but for <a href="https://…">; anything
     else is refused.  Without it the text is shown in HTML mail too.

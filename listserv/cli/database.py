@@ -32,7 +32,12 @@ def db() -> None:
 @db.command()
 @click.pass_obj
 def upgrade(place: Place) -> None:
-    """Bring the database to the schema of this program; a new one is made.  Example: listserv db upgrade"""
+    """Bring the database to the schema of this program; a new one is made.
+
+    \b
+    Example:
+      listserv db upgrade
+    """
     from listserv.store import upgrade as schema
     from listserv.store.db import Database
     from listserv.store.schema import VERSION
@@ -59,7 +64,8 @@ def backup(place: Place, file: Path) -> None:
     """Copy the database to FILE while the daemon runs; afterwards FILE is whole, or as it was before.
 
     \b
-    SQLite: FILE is a database; to restore, stop the daemon and put FILE in the place of the database.
+    SQLite: FILE is a database.  To restore, stop the daemon, remove the files beside the database that end in
+    -wal and -shm (they belong to the old one), and put FILE in its place.
     PostgreSQL: FILE is made by pg_dump in its custom format; `pg_restore` reads it.
     The DKIM keys are not in it: keep data_dir/dkim too.
 

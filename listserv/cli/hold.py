@@ -9,6 +9,7 @@ import click
 from listserv.cli import naming, show
 from listserv.cli.main import Place
 from listserv.cli.show import Faults
+from listserv.model.post import HoldKind
 
 if TYPE_CHECKING:
     from listserv.flows.moderating import Verb
@@ -173,7 +174,8 @@ def _decided(act: "Act", held: "Held", verb: "Verb") -> Said:
     from listserv.mail.command import Discard
     from listserv.store import groups
 
-    what = f"{held.subject or 'no subject'} by {held.author or 'an unclear author'}"
+    asked = "the request to join" if held.kind is HoldKind.JOIN else held.subject or "no subject"
+    what = f"{asked} by {held.author or 'an unclear author'}"
     if held.group_id is None:
         if not isinstance(verb, Discard):
             return False, "mail to the operators; read it with `hold show`, then `hold discard` it"
