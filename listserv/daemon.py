@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from listserv.net import sockets
+from listserv.net.content import Budget
 from listserv.net.listener import Door, Limits, Listener
 from listserv.net.relay import Relay
 from listserv.net.routes import Smarthost, Tls
@@ -59,7 +60,8 @@ class Daemon:
     def __init__(self, node: Node, role: Role = Role.ALL, *, grace: float = GRACE) -> None:
         self.node = node
         self.role = role
-        self.listener = _listener(node, self._rang) if role in (Role.ALL, Role.SMTP) else None
+        self._budget = Budget(_limits(node.settings).memory)
+        self.listener = _listener(node, self._rang, self._budget) if role in (Role.ALL, Role.SMTP) else None
         self.pages: Pages | None = None
         self._grace = grace
         self._stop = asyncio.Event()
@@ -114,14 +116,20 @@ class Daemon:
             relay = Relay(_smarthost(settings))
             stack.push_async_callback(relay.close, 5.0)
             self._deliverer = Deliverer(
-                self.node.db, self.node.site, relay, self.node.keys.signers, settings.relay.connections, self.node.clock
+                self.node.db,
+                self.node.site,
+                relay,
+                self.node.keys.signers,
+                settings.relay.connections,
+                self.node.clock,
+                self._budget,
             )
 
     def _make_workers(self) -> list[Worker]:
         node = self.node
         workers = [Worker("clerk", self._clerk.once)]
         if self.role in (Role.ALL, Role.DELIVERY):
-            distributor = Distributor(node.db, node.site, node.clock, self._rang, lambda: node.keys.names)
+            distributor = Distributor(node.db, node.site, node.clock, self._rang, lambda: node.keys.names, self._budget)
             clock = Clock(node.db, node.site, node.clock, self._rang)
             workers += [Worker("distributor", distributor.once), Worker("clock", clock.once)]
         return workers
@@ -232,7 +240,7 @@ def _locks(data_dir: Path, role: Role) -> list[TextIO]:
     return held
 
 
-def _listener(node: Node, told: Callable[[], None]) -> Listener:
+def _listener(node: Node, told: Callable[[], None], budget: Budget) -> Listener:
     settings = node.settings
     doors = [Door(_address(listen)) for listen in settings.smtp.listen]
     doors += [Door(_address(listen), lmtp=True) for listen in settings.lmtp.listen]
@@ -245,6 +253,7 @@ def _listener(node: Node, told: Callable[[], None]) -> Listener:
         _limits(settings),
         _tls(settings),
         settings.smtp.trusted_networks,
+        budget,
     )
 
 

@@ -305,7 +305,7 @@ def command_answered(at: datetime, who: Who, *, group: str, message_id: str, wor
 
 
 def token_refused(at: datetime, who: Who, *, group: str, what: str, why: str) -> Line:
-    """A right was shown that does not count; `what` it was for, `why` used, expired, declined, wrong-person or robot."""
+    """A right was shown that does not count; `what` it was for, `why`: used, expired, declined, wrong-person, robot."""
     return _line("token.refused", at, who, group=group, what=what, why=why)
 
 

@@ -32,6 +32,11 @@ class Draft:
     additions: tuple[tuple[Feature, Addition], ...]
 
 
+def size(tx: Tx, post: Post) -> int:
+    """Octets of its message."""
+    return posts.size(tx, post.digest) if post.digest else 0
+
+
 def claim_post(tx: Tx, node: str, now: datetime) -> Post | None:
     """The post that has waited longest, ours for a while."""
     rows = queue.claim(tx, schema.posts, node, now, 1)

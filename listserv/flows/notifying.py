@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from listserv.flows.site import Act
-from listserv.mail import notice, tag
+from listserv.mail import notice, tag, words
 from listserv.mail.notice import Notice
 from listserv.mail.recipient import Door
 from listserv.model.account import Mailbox, Member
@@ -67,7 +67,7 @@ def send(act: Act, group: Group, to: To, letter: Letter) -> None:
     message_id = f"<{word}@{act.site.hostname}>" if letter.token else act.site.message_id(word)
     composed = notice.compose(
         Notice(
-            sender=(group.title, door(group, Door.OWNER)),
+            sender=(words.clean(group.title), door(group, Door.OWNER)),
             to=to.address,
             subject=said.subject,
             text=said.body,

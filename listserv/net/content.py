@@ -29,6 +29,8 @@ BARE = Reply(550, "5.5.2", "Message holds a bare CR, a bare LF or a NUL")
 HEADER_TOO_BIG = Reply(552, "5.3.4", "Header too big")
 NO_ROOM = Reply(452, "4.3.1", "Insufficient storage")
 
+SMALL = 262_144  # octets; as much as `Limits.spool_over` leaves in memory anyway
+
 _NEXT_FIELD = re.compile(rb"\r\n(?![ \t])")
 T = TypeVar("T")
 
@@ -117,15 +119,16 @@ class Budget:
     """Octets of messages that may be in memory.
 
     `held` counts what sessions hold while they receive: above the total they spool at once.  `take` admits messages
-    to be loaded and stored: whoever asks first is served first, a giant when it is alone.  `disk` is the one thread
-    that writes and reads the spools: it leaves the loop's other threads alone, and with several of them malloc would
-    keep a big message's memory for each.
+    to be loaded and stored: whoever asks first is served first, a giant when it is alone; up to `SMALL` octets they
+    have a lane of their own and do not wait for giants.  `disk` is the one thread that writes and reads the spools:
+    it leaves the loop's other threads alone, and with several of them malloc would keep a big message's memory for
+    each.
     """
 
     def __init__(self, total: int) -> None:
-        self.total = self._free = total
+        self.total = total
         self.held = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._small, self._large = _Lane(max(SMALL, total // 8)), _Lane(total)
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
 
     async def disk(self, work: Callable[[], T]) -> T:
@@ -138,9 +141,27 @@ class Budget:
     async def take(self, octets: int) -> int:
         """What was taken, to be given back; waits until there is room."""
         share = min(octets, self.total)
+        await self._lane(share).take(share)
+        return share
+
+    def give(self, share: int) -> None:
+        self._lane(share).give(share)
+
+    def _lane(self, share: int) -> "_Lane":
+        return self._small if share <= SMALL < self.total else self._large
+
+
+class _Lane:
+    """First come, first served, within so many octets."""
+
+    def __init__(self, octets: int) -> None:
+        self._free = octets
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def take(self, share: int) -> None:
         if not self._waiting and share <= self._free:
             self._free -= share
-            return share
+            return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((share, turn))
         try:
@@ -148,7 +169,6 @@ class Budget:
         except asyncio.CancelledError:
             self.give(0 if turn.cancelled() else share)  # it may have been our turn
             raise
-        return share
 
     def give(self, share: int) -> None:
         self._free += share
@@ -175,7 +195,7 @@ class Spool:
         self._budget.held += len(octets)
         self._fresh += octets
         enough = min(CHUNK, self._limits.spool_over) if self._file else self._limits.spool_over
-        if len(self._fresh) > enough or self._budget.held > self._budget.total:
+        if len(self._fresh) > enough or self._budget.held > self._budget.total // 4:
             await self._spill()
 
     async def _spill(self) -> None:

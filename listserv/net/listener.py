@@ -59,11 +59,12 @@ class Listener:
         limits: Limits = DEFAULTS,
         tls: ssl.SSLContext | None = None,
         trusted: Sequence[Network] = (),
+        budget: Budget | None = None,
     ) -> None:
         self._doors = tuple(doors)
         self._trusted = tuple(trusted)
         self._servers: list[asyncio.Server] = []
-        self._desk = Desk(house, hostname, clock, limits, self._trusts, Budget(limits.memory), tls)
+        self._desk = Desk(house, hostname, clock, limits, self._trusts, budget or Budget(limits.memory), tls)
         self.bound: tuple[Address, ...] = ()
 
     async def start(self) -> None:

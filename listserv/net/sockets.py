@@ -56,7 +56,10 @@ def _bind(key: str, address: Address, mode: int | None) -> socket.socket:
         if isinstance(address, str):
             return _bind_path(Path(address), mode)
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        return socket.create_server(address, family=family, backlog=WAITING)
+        bound = socket.create_server(address, family=family, backlog=WAITING)
+        # Connections inherit it; asyncio would set it only for sockets that were made with IPPROTO_TCP.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return bound
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         why = "is in use; is another daemon running?" if taken else (error.strerror or str(error))

@@ -21,7 +21,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
@@ -34,6 +45,9 @@ GROUP = 64  # pieces of work that may share one commit
 READERS = 4
 WRITERS = 1  # SQLite has one by nature; on PostgreSQL several groups would wait for each other's rows, and deadlock
 LOCK_SECONDS = 30  # how long SQLite waits for another process to finish its transaction
+
+LARGE = 1_000_000  # octets of one value
+_WORN = "listserv worn"
 
 _COLLISIONS = (OperationalError, IntegrityError)  # deadlock, SQLITE_BUSY, connection lost, a race lost to a unique key
 
@@ -55,6 +69,8 @@ class Database:
         self.url = make_url(url)
         is_sqlite = self.url.get_backend_name() == "sqlite"
         self._writer, self._reader = (_sqlite if is_sqlite else _postgresql)(self.url)
+        for made in (self._writer, self._reader):
+            event.listen(made, "checkin", _retire)
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writers = [threading.Thread(target=self._serve, name=f"write-{n}", daemon=True) for n in range(WRITERS)]
@@ -101,18 +117,25 @@ class Database:
                 self._started = True
 
     def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            group = [job]
-            while len(group) < GROUP:
-                try:
-                    more = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    self._jobs.put(None)  # the end is for after this group
-                    break
-                group.append(more)
+        while group := self._next():
             self._together(group)
+            del group  # and with it the message that it may have written, which is not to wait for the next
+
+    def _next(self) -> list[_Job]:
+        """What waits for a writer, at most GROUP; nothing at the end."""
+        group: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            group.append(job)
+            if len(group) == GROUP:
+                return group
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return group
+        if group:
+            self._jobs.put(None)  # the end is for after this group
+        return group
 
     def _together(self, group: list[_Job]) -> None:
         """One transaction for all; whoever fails in it, or all if the commit fails, get one of their own."""
@@ -153,6 +176,36 @@ class Database:
                     raise
                 time.sleep(0.02 * 2**attempt)  # a worker thread may sleep
         raise AssertionError("unreachable")
+
+
+def octets(tx: Tx, column: Column[bytes], *row: ColumnElement[bool]) -> bytes | None:
+    """A large value of one row; None when there is no such row.
+
+    From PostgreSQL piece by piece: it comes as hexadecimal text, which libpq and psycopg would both hold whole.
+    """
+    if tx.dialect.name == "sqlite":
+        found = tx.execute(select(column).where(*row)).scalar_one_or_none()
+        carried(tx, found)
+        return found
+    size = tx.execute(select(func.length(column)).where(*row)).scalar_one_or_none()
+    if size is None:
+        return None
+    starts = range(1, size + 1, LARGE)
+    return b"".join(tx.execute(select(func.substr(column, at, LARGE)).where(*row)).scalar_one() for at in starts)
+
+
+def carried(tx: Tx, content: bytes | None) -> None:
+    """Said of bytes that went through this transaction: when they are many, its connection is not used again.
+
+    libpq keeps its buffers as large as they ever were, and SQLite's cached statements keep what was bound last.
+    """
+    if content is not None and len(content) > LARGE:
+        tx.info[_WORN] = True
+
+
+def _retire(connection: Any, record: Any) -> None:
+    if record.info.pop(_WORN, False):
+        record.invalidate()
 
 
 def _call(work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], tx: Tx) -> T:

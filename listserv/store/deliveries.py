@@ -9,7 +9,7 @@ from sqlalchemy import Row, bindparam, delete, exists, func, insert, literal, se
 
 from listserv.model.group import Group, Mode
 from listserv.store import groups
-from listserv.store.db import Tx
+from listserv.store.db import Tx, carried, octets
 from listserv.store.queue import is_due, is_taken
 from listserv.store.schema import deliveries, editions, mailboxes, messages, posts, subscriptions
 
@@ -89,7 +89,9 @@ class Settled:
 
 def add_edition(tx: Tx, edition: Edition, now: datetime) -> int:
     values = {name: getattr(edition, name) for name in Edition.__slots__}
-    return int(tx.execute(insert(editions).values(made_at=now, **values).returning(editions.c.id)).scalar_one())
+    carried(tx, edition.before)
+    # As parameters, not in values(): SQLAlchemy's cache of statements would keep the first body for ever.
+    return int(tx.execute(insert(editions).returning(editions.c.id), {"made_at": now, **values}).scalar_one())
 
 
 def address_to(tx: Tx, edition_id: int, recipients: Iterable[tuple[int | None, str]], now: datetime) -> None:
@@ -152,17 +154,26 @@ def ad_of(tx: Tx, edition_id: int) -> int | None:
     return tx.execute(select(editions.c.ad_id).where(editions.c.id == edition_id)).scalar_one_or_none()
 
 
+def size(tx: Tx, edition_id: int) -> int:
+    """Octets that loading it takes."""
+    e = editions.c
+    parts = func.length(e.before) + func.length(e.after) + func.coalesce(messages.c.size, 0)
+    found = select(parts).outerjoin(messages, messages.c.digest == e.digest).where(e.id == edition_id)
+    return int(tx.execute(found).scalar_one_or_none() or 0)
+
+
 def load(tx: Tx, edition_id: int, site_domain: str) -> Loaded | None:
     """None when the edition, or the message it is made of, has gone.  A site's own mail is signed by `site_domain`."""
-    row = tx.execute(
-        select(editions, messages.c.content)
-        .outerjoin(messages, messages.c.digest == editions.c.digest)
-        .where(editions.c.id == edition_id)
-    ).one_or_none()
-    if row is None or (row.digest is not None and row.content is None):
+    e = editions.c
+    row = tx.execute(select(*(c for c in e if c is not e.before)).where(e.id == edition_id)).one_or_none()
+    if row is None:
         return None
-    middle = memoryview(row.content or b"")[row.start :]
-    body = b"".join((row.before, middle, row.after))
+    content = octets(tx, messages.c.content, messages.c.digest == row.digest) if row.digest is not None else b""
+    if content is None:
+        return None
+    body = octets(tx, e.before, e.id == edition_id) or b""
+    if content or row.after:
+        body = b"".join((body, memoryview(content)[row.start :], row.after))
     group = groups.get(tx, row.group_id) if row.group_id is not None else None
     domain = group.domain if group else site_domain
     return Loaded(row.id, row.kind, group, row.style, row.mail_from, row.top, row.fields, body, domain, row.made_at)

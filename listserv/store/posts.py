@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, exists, insert, select, update
 
-from listserv.store.db import Tx
+from listserv.store.db import Tx, carried, octets
 from listserv.store.schema import editions, holds, messages, posts, seen
 
 AGEING = timedelta(minutes=30)  # well below the age at which a message nobody needs is swept
@@ -39,14 +39,20 @@ def keep(tx: Tx, content: bytes, now: datetime) -> bytes:
     old = update(messages).where(messages.c.digest == digest, messages.c.stored_at < now - AGEING)
     tx.execute(old.values(stored_at=now))  # a sweep beside this transaction must not take what it is to refer to
     if tx.execute(select(messages.c.digest).where(messages.c.digest == digest)).first() is None:
-        tx.execute(insert(messages).values(digest=digest, content=content, size=len(content), stored_at=now))
+        # As a parameter, not in values(): SQLAlchemy's cache of statements would keep the first content for ever.
+        tx.execute(insert(messages), {"digest": digest, "content": content, "size": len(content), "stored_at": now})
+        carried(tx, content)
     return digest
 
 
 def content(tx: Tx, digest: bytes) -> bytes | None:
     """The bytes, or None when they have gone."""
-    found = tx.execute(select(messages.c.content).where(messages.c.digest == digest)).scalar_one_or_none()
-    return None if found is None else bytes(found)
+    return octets(tx, messages.c.content, messages.c.digest == digest)
+
+
+def size(tx: Tx, digest: bytes) -> int:
+    """Octets of these bytes; 0 when they have gone."""
+    return int(tx.execute(select(messages.c.size).where(messages.c.digest == digest)).scalar_one_or_none() or 0)
 
 
 def sweep(tx: Tx, before: datetime) -> int:

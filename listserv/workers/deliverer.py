@@ -17,6 +17,7 @@ from listserv.flows.delivering import Printed
 from listserv.flows.site import Site
 from listserv.mail.signature import Signer
 from listserv.model.delivery import Copy, Deferred, Outcome
+from listserv.net.content import Budget
 from listserv.net.relay import Relay
 from listserv.store import deliveries, queue, schema
 from listserv.store.db import Database
@@ -47,6 +48,7 @@ class Deliverer:
         signers: Mapping[str, Signer],
         lines: int,
         clock: Callable[[], datetime],
+        budget: Budget,
     ) -> None:
         self.bell = Bell()
         self._db = db
@@ -54,6 +56,7 @@ class Deliverer:
         self._relay = relay
         self._signers = signers
         self._clock = clock
+        self._budget = budget
         self._lines = lines
         self._ready: asyncio.Queue[tuple[list[Delivery], Copy]] = asyncio.Queue(maxsize=lines)
         self._recorder = Recorder(db, site, clock, self._in_hand_no_more)
@@ -139,15 +142,22 @@ class Deliverer:
         """From the few kept in memory, else loaded and prepared."""
         known = self._editions.get(id)
         if known is None:
-            loaded = await self._db.read(deliveries.load, id, self._site.hostname)
-            if loaded is None:
+            known = await self._load(id)
+            if known is None:
                 return None
-            known = await asyncio.to_thread(delivering.prepare, loaded, self._signers)
             self._editions[id] = known
             while len(self._editions) > 1 and self._keeps_too_much():
                 self._editions.popitem(last=False)
         self._editions.move_to_end(id)
         return known
+
+    async def _load(self, id: int) -> Printed | None:
+        share = await self._budget.take(await self._db.read(deliveries.size, id))
+        try:
+            loaded = await self._db.read(deliveries.load, id, self._site.hostname)
+            return await asyncio.to_thread(delivering.prepare, loaded, self._signers) if loaded else None
+        finally:
+            self._budget.give(share)
 
     def _keeps_too_much(self) -> bool:
         size = sum(len(printed.edition.body) for printed in self._editions.values())

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from listserv.flows import distributing
 from listserv.flows.distributing import Draft
 from listserv.flows.site import Site
+from listserv.net.content import Budget
 from listserv.store.db import Database
+from listserv.store.deliveries import Edition
 from listserv.store.posts import Post
 
 SMALL = 20_000  # bytes; rendering more than this is done beside the event loop
@@ -23,33 +26,45 @@ class Distributor:
         clock: Callable[[], datetime],
         told: Callable[[], None],
         own_keys: Callable[[], frozenset[tuple[str, str]]],
+        budget: Budget,
     ) -> None:
         self._db = db
         self._site = site
         self._clock = clock
         self._told = told
         self._own_keys = own_keys
+        self._budget = budget
 
     async def once(self) -> bool:
         """One post, if there is one."""
         post = await self._db.write(distributing.claim_post, self._site.node, self._clock())
         if post is None:
             return False
-        draft = await self._db.read(distributing.load, self._site, post, self._clock())
-        if draft is None:
-            await self._db.write(distributing.abandon, self._site, post, self._clock())
-        else:
-            await self._distribute(post, draft)
+        made = await self._edition(post)
+        if made is not None:
+            await self._fan_out(post, *made)
         return True
 
-    async def _distribute(self, post: Post, draft: Draft) -> None:
+    async def _edition(self, post: Post) -> tuple[Draft, int] | None:
+        """Rendered and saved; None when there is nothing to do for us.  The bytes are in memory only as long."""
+        share = await self._budget.take(await self._db.read(distributing.size, post))
+        try:
+            draft = await self._db.read(distributing.load, self._site, post, self._clock())
+            if draft is None:
+                await self._db.write(distributing.abandon, self._site, post, self._clock())
+                return None
+            edition = await self._render(draft)
+            edition_id = await self._db.write(distributing.save, post, edition, self._clock())
+        finally:
+            self._budget.give(share)
+        return None if edition_id is None else (replace(draft, content=b""), edition_id)
+
+    async def _render(self, draft: Draft) -> Edition:
         if len(draft.content) > SMALL:
-            edition = await asyncio.to_thread(distributing.render, self._site, draft, self._own_keys())
-        else:
-            edition = distributing.render(self._site, draft, self._own_keys())
-        edition_id = await self._db.write(distributing.save, post, edition, self._clock())
-        if edition_id is None:
-            return
+            return await asyncio.to_thread(distributing.render, self._site, draft, self._own_keys())
+        return distributing.render(self._site, draft, self._own_keys())
+
+    async def _fan_out(self, post: Post, draft: Draft, edition_id: int) -> None:
         while (more := await self._db.write(distributing.fan_out, post, edition_id, self._clock())) is not None:
             self._told()
             if not more:

@@ -15,11 +15,10 @@ import listserv
 from listserv import settings
 from listserv.cli.main import Lazy
 from listserv.flows import delivering, expiring, holding, joining
-from listserv.mail import phrases, recipient
+from listserv.mail import phrases, recipient, trace
 from listserv.model import setting
 from listserv.model.group import DEFAULTS
 from listserv.net.gate import Limits
-from listserv.rules import content
 from listserv.settings import Settings
 from listserv.store import queue
 from listserv.workers import reception, recorder
@@ -168,7 +167,7 @@ def test_the_figures_of_readme_are_those_of_the_code() -> None:
     assert f"after {queue.LEASE.seconds} s" in said["back under way after a crash"]
     assert f"{limits.max_message_bytes:,} bytes" in said["a message"]
     assert f"header {limits.max_header_bytes:,} bytes and {limits.max_header_fields:,} fields" in said["a message"]
-    assert f"{content.MAX_HOPS} hops" in said["a message"]
+    assert f"{trace.MAX_HOPS} hops" in said["a message"]
     assert f"{limits.max_recipients:,}" in said["a session"]
     assert f"{limits.idle_timeout:,.0f} s of silence, {limits.session_timeout:,.0f} s" in said["a session"]
     assert f"{limits.max_errors} errors" in said["a session"]

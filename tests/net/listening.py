@@ -166,5 +166,5 @@ async def doors(
 async def until(condition: Any, seconds: float = 10.0) -> None:
     """Waits until `condition()` is true; the test fails when it never is."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - any condition, also of the listener's own state
+        while not condition():
             await asyncio.sleep(0.005)
