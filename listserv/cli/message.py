@@ -100,7 +100,7 @@ def _take(node: "Node", group: "Group", file: Path, *, trusted: bool) -> Taken:
     content, refusal = _over_the_wire(_read(file, limit + 1), limit)
     author = message.author(message.parse(content))
     sender = str(author.address) if isinstance(author, Author) else f"postmaster@{node.site.hostname}"
-    peer = Peer(ip="", helo=node.site.hostname, trusted=trusted)
+    peer = Peer(ip="", trusted=trusted)  # no HELO: nobody came over the wire
     envelope = Envelope(sender, (group.address,), peer, node.clock())
     return Taken(envelope, reading.read(content, envelope, node.site.hostname), refusal)
 

@@ -66,19 +66,20 @@ def to_operators(act: Act, envelope: Envelope, reading: Reading, role: str) -> R
 def tell_refusals(act: Act, reading: Reading, groups: Sequence[Group], refused: Sequence[tuple[str, Reply]]) -> None:
     """Some recipients took the message, some did not: SMTP has one answer, so a known author gets the rest by mail.
 
-    He is known who is a member of any of the groups he wrote to; one such mail a day.
+    He is known who is a member of any of the groups he wrote to; one such mail a day, about all that refused it.
     """
     author = reading.author_address
     known = ((group, accounts.member(act.tx, group.id, author)) for group in groups)
     group, member = next(((group, member) for group, member in known if member), (None, None))
     if group is None or member is None or reading.robot:
         return
-    if not budgets.first_today(act.tx, group.id, "refused", author, act.now):
+    if not budgets.first_anywhere(act.tx, group.id, "refused", author, act.now):
         return
-    for address, reply in refused:
-        facts = {"subject": reading.subject, "address": address, "why": reply.text}
-        letter = Letter("refused", facts, answers=reading.message_id)
-        notifying.send(act, group, notifying.to_member(group, member), letter)
+    by_address = {address.lower(): reply.text for address, reply in refused}  # he may have named one many times
+    why = dict.fromkeys(by_address.values())
+    facts = {"subject": reading.subject, "address": ", ".join(by_address), "why": "; ".join(why)}
+    letter = Letter("refused", facts, answers=reading.message_id)
+    notifying.send(act, group, notifying.to_member(group, member), letter)
 
 
 def _forward(

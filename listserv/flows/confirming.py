@@ -29,8 +29,7 @@ _REFERENCE = re.compile(r"<confirm\.([a-z2-7]{26})@")
 def by_reference(act: Act, group: Group, reading: Reading, door: Door) -> Reply | None:
     """The answer, when this mail came to another door but replies to one of our questions; else None.
 
-    Some programs answer From and not Reply-To.  What goes to the members' own address counts only when
-    an admin's decision could not be anything else.
+    Some programs answer From and not Reply-To, some people the wrong address.
     """
     said = [*message.in_reply_to(reading.message), *message.references(reading.message)]
     for id in reversed(said):
@@ -38,16 +37,16 @@ def by_reference(act: Act, group: Group, reading: Reading, door: Door) -> Reply 
         token = tokens.find(act.tx, tag.digest(match[1])) if match else None
         if token is None or token.group_id != group.id:
             continue
-        if door is Door.POST and not _is_decision(act, group, reading, token):
+        if door is Door.POST and not _is_for_us(act, group, reading, token):
             continue
         return take(act, group, reading, match[1]) if match else None
     return None
 
 
-def _is_decision(act: Act, group: Group, reading: Reading, token: Token) -> bool:
+def _is_for_us(act: Act, group: Group, reading: Reading, token: Token) -> bool:
+    """An admin's answer to a hold notice that went to the post address: the members are not to read the token in it."""
     is_admin = accounts.admin(act.tx, group.id, reading.author_address) is not None
-    said = command.decision(reading.plain, reading.html)
-    return token.action is Action.DECIDE and is_admin and not isinstance(said, Nothing | Unclear)
+    return token.action in (Action.DECIDE, Action.DECIDE_BATCH) and is_admin
 
 
 def take(act: Act, group: Group, reading: Reading, text: str) -> Reply:

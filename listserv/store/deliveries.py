@@ -163,10 +163,10 @@ def size(tx: Tx, edition_id: int) -> int:
 
 
 def load(tx: Tx, edition_id: int, site_domain: str) -> Loaded | None:
-    """None when the edition, or the message it is made of, has gone.  A site's own mail is signed by `site_domain`."""
+    """None when the edition, its words or its message have gone.  A site's own mail is signed by `site_domain`."""
     e = editions.c
     row = tx.execute(select(*(c for c in e if c is not e.before)).where(e.id == edition_id)).one_or_none()
-    if row is None:
+    if row is None or not row.fields:
         return None
     content = octets(tx, messages.c.content, messages.c.digest == row.digest) if row.digest is not None else b""
     if content is None:
@@ -198,6 +198,16 @@ def settle(tx: Tx, settled: Sequence[Settled], now: datetime) -> None:
             for s in settled
         ],
     )
+    _forget_words(tx, [s.id for s in settled if s.state != "due"])
+
+
+def _forget_words(tx: Tx, ids: Sequence[int]) -> None:
+    """Notices that nobody waits for any more let go of their words: a token may stand in them."""
+    d, e = deliveries.c, editions.c
+    theirs = select(d.edition_id).where(d.id.in_(ids))
+    waiting = exists().where(d.edition_id == e.id, is_due(deliveries) | is_taken(deliveries))
+    ended = update(editions).where(e.id.in_(theirs), e.kind == "notice", ~waiting)
+    tx.execute(ended.values(fields=b"", before=b"", after=b"", digest=None))
 
 
 def hurry(tx: Tx, now: datetime, id: int | None = None) -> int:

@@ -44,7 +44,7 @@ def test_without_consent_there_is_one_invitation_and_no_member_yet(sailings: She
     assert list(places(sailings)) == ["ada@a.example"]
     assert sailings.json("queue", "status")["due"] == 1
     (said,) = sailings.fails("member", "add", "sailing", "bob@b.example")
-    assert "was invited in the last 7 days and has not answered" in said
+    assert "was invited in the last 14 days and has not said yes" in said
     assert sailings.json("queue", "status")["due"] == 1
 
 

@@ -17,6 +17,7 @@ from tests.kit.house import House, house, mail, read
 
 ADA = "ada@a.example"
 BOB = "bob@b.example"
+EVE = "eve@e.example"
 NEW = "nina@n.example"
 OWNER = "owner@o.example"
 WALKERS = "walkers@lists.example"
@@ -101,30 +102,23 @@ async def test_who_leaves_and_returns_while_copies_are_made_gets_one_as_everybod
         assert sorted(here.members(group)) == sorted(people)
 
 
-@pytest.mark.parametrize(
-    ("door", "author", "reader"),
-    [
-        ("walkers-owner", NEW, OWNER),
-        ("walkers", ADA, BOB),
-        ("walkers-help", NEW, NEW),
-        ("walkers-subscribe", NEW, NEW),
-    ],
-)
-async def test_who_is_named_three_hundred_times_is_served_once(
-    url: str, folder: Path, door: str, author: str, reader: str
-) -> None:
+async def test_who_is_named_three_hundred_times_is_served_once(url: str, folder: Path) -> None:
+    # given four doors, who speaks there and who hears of it
+    doors = {"": (ADA, BOB), "-owner": (NEW, OWNER), "-help": (NEW, NEW), "-subscribe": (EVE, EVE)}
     async with house(url, folder) as here:
         here.group(WALKERS, [ADA, BOB])
-        spellings = [
-            f"{door}@lists.example",
-            f"{door.upper()}@Lists.Example",
-            f"{door.replace('-', '+')}@lists.example",
-        ]
-        reply = await here.send(author, spellings * 100, mail(author, spellings[0]))
-        assert reply.startswith("250")
-        await here.quiet()
-        assert len(here.inbox(reader)) == 1
-        assert len(here.log()) == 1
+        for place, (word, (author, reader)) in enumerate(doors.items(), 1):
+            # when one mail names its door over and over, in three spellings
+            plain = f"walkers{word}@lists.example"
+            spellings = [plain, plain.upper().replace("LISTS", "Lists"), plain.replace("-", "+")]
+            assert (await here.send(author, spellings * (100 if author is EVE else 5), mail(author, plain))).startswith(
+                "250"
+            )
+            await here.quiet()
+
+            # then it counts once
+            assert len(here.inbox(reader)) == 1, word
+            assert len(here.log()) == place
 
 
 async def test_the_same_mail_to_the_owners_sent_again_goes_to_them_once(url: str, folder: Path) -> None:

@@ -38,36 +38,46 @@ def leave_door(copy: bytes) -> str:
     return str(read(copy)["List-Unsubscribe"]).rpartition("mailto:")[2].rstrip(">").replace("%2B", "+")
 
 
+SETTINGS = {
+    "m1@a.example": {},
+    "m2@a.example": {"moderated": "yes"},
+    "m3@a.example": {"mode": "none"},
+    "m4@a.example": {"mode": "none", "moderated": "yes"},
+}
+
+
 @pytest.mark.parametrize("delivery", [DeliveryStyle.PERSONAL, DeliveryStyle.VERP])
-@pytest.mark.parametrize("settings", [{"moderated": "yes"}, {"mode": "none"}, {"mode": "none", "moderated": "yes"}, {}])
 async def test_who_comes_back_by_the_undo_has_the_settings_there_were(
-    url: str, folder: Path, delivery: DeliveryStyle, settings: dict[str, str]
+    url: str, folder: Path, delivery: DeliveryStyle
 ) -> None:
     async with house(url, folder) as here:
-        # given Bob with settings of his own, who has left
-        group = here.group(WALKERS, [ADA, BOB], delivery=delivery)
+        # given people with settings of their own, who leave: by their own link, or by the answer to a question
+        group = here.group(WALKERS, [ADA, *SETTINGS], delivery=delivery)
         await here.post(ADA, WALKERS)
         await here.quiet()
-        set_member(here, group, BOB, **settings)
-        before = place(here, group, BOB)
-        if delivery is DeliveryStyle.PERSONAL:
-            await here.post(BOB, leave_door(here.notice(BOB)))
-        else:
-            await here.post(BOB, "walkers-unsubscribe@lists.example")
-            await here.quiet()
-            await here.answer(BOB, here.notice(BOB), "")
+        for name, pairs in SETTINGS.items():
+            set_member(here, group, name, **pairs)
+        before = {name: place(here, group, name) for name in SETTINGS}
+        assert len(set(before.values())) == len(SETTINGS)
+        for name in SETTINGS:
+            if delivery is DeliveryStyle.PERSONAL:
+                await here.post(name, leave_door(here.notice(name)))
+            else:
+                await here.post(name, "walkers-unsubscribe@lists.example")
+                await here.quiet()
+                await here.answer(name, here.notice(name), "")
         await here.quiet()
-        assert place(here, group, BOB) is None
+        assert {place(here, group, name) for name in SETTINGS} == {None}
 
-        # when he answers the farewell, and once more
-        farewell = here.notice(BOB)
-        for _ in range(2):
-            await here.answer(BOB, farewell, "")
-            await here.quiet()
+        # when they answer the farewell, and once more
+        farewells = {name: here.notice(name) for name in SETTINGS}
+        for name, farewell in [*farewells.items()] * 2:
+            await here.answer(name, farewell, "")
+        await here.quiet()
 
         # then all is as it was
-        assert place(here, group, BOB) == before
-        assert [line["action"] for line in here.log()].count("member.returned") == 1
+        assert {name: place(here, group, name) for name in SETTINGS} == before
+        assert [line["action"] for line in here.log()].count("member.returned") == len(SETTINGS)
 
 
 async def test_an_admin_who_leaves_keeps_the_role_and_has_the_posts_again_by_the_undo(url: str, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Every 250 has its line in the access log, and no line is left behind by a stop or a new name of the machine."""
 
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from pathlib import Path
 
 import pytest
@@ -118,22 +118,25 @@ async def test_each_word_of_an_admin_leaves_a_line_whether_it_changes_something_
         assert walk.accepted == 17
 
 
-def ban(here: House, group: Group, name: str) -> None:
+def ban(here: House, group: Group, names: Iterable[str]) -> None:
     """What the command line does beside the daemon; it rings no bell."""
-    address = parse(name)
-    assert address is not None
-    here.node.db.write_now(lambda tx: governing.ban(here.act(tx), group, address))
+
+    def work(tx: Tx) -> None:
+        for address in map(parse, names):
+            assert address is not None
+            governing.ban(here.act(tx), group, address)
+
+    here.node.db.write_now(work)
 
 
 async def test_a_clean_stop_leaves_no_line_unwritten(url: str, folder: Path) -> None:
     async with house(url, folder) as here:
         group = here.group(WALKERS, [ADA])
         await here.quiet()
-        for n in range(600):  # more than the clerk carries in one go
-            ban(here, group, f"b{n}@b.example")
+        ban(here, group, [f"b{n}@b.example" for n in range(600)])  # more than the clerk carries in one go
     node = Node.open(Settings.default(folder, _sections(url, {})))
     try:
-        assert node.db.read_now(count, schema.journal) == 0
+        assert node.db.read_now(lambda tx: count(tx, schema.journal)) == 0
         assert len(list(node.journal.search(action="member.banned"))) == 600
     finally:
         node.close()

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.kit.house import House, house, mail, read, words
 
 ADA = "ada@a.example"
@@ -63,7 +61,7 @@ async def test_however_often_the_refusing_group_is_named_there_is_one_mail_about
     async with house(url, folder) as here:
         await four_groups(here)
         spellings = [CLUB, CLUB.upper(), "Club@lists.example"]
-        assert (await post(here, ADA, [WALKERS, *spellings * 50], "one")).startswith("250")
+        assert (await post(here, ADA, [WALKERS, *spellings * 10], "one")).startswith("250")
         assert len(refusals(here, ADA)) == 1
 
 
@@ -75,27 +73,24 @@ async def test_one_mail_a_day_counts_over_all_groups(url: str, folder: Path) -> 
         assert len(refusals(here, ADA)) == 1
 
 
-@pytest.mark.parametrize(
-    ("reply", "charged"),
-    [
-        ("554 5.7.1 Client host [203.5.1.44] blocked", 0),
-        ("554 5.7.1 blocked, see https://bl.example/5.1.1", 0),
-        ("550 5.1.8 sender rejected", 0),
-        ("550 no such user (5.1.1)", 0),
-        ("550 5.1.1 no such user", 1),
-        ("550-5.1.10 recipient not found", 1),
-    ],
-)
-async def test_a_mailbox_is_charged_for_what_the_status_says_of_it(
-    url: str, folder: Path, reply: str, charged: int
-) -> None:
+SAID = {
+    # who is written to: what the relay says, bounces charged for it
+    "m1@a.example": ("554 5.7.1 Client host [203.5.1.44] blocked", 0),
+    "m2@a.example": ("554 5.7.1 blocked, see https://bl.example/5.1.1", 0),
+    "m3@a.example": ("550 5.1.8 sender rejected", 0),
+    "m4@a.example": ("550 no such user (5.1.1)", 0),
+    "m5@a.example": ("550 5.1.1 no such user", 1),
+    "m6@a.example": ("550 5.1.10 recipient not found", 1),
+}
+
+
+async def test_a_mailbox_is_charged_for_what_the_status_says_of_it_and_for_nothing_else(url: str, folder: Path) -> None:
     async with house(url, folder) as here:
-        group = here.group(WALKERS, [ADA, BOB])
-        here.world.answers[BOB] = reply.replace("-", " ", 1)
+        group = here.group(WALKERS, [ADA, *SAID])
+        here.world.answers |= {address: reply for address, (reply, _) in SAID.items()}
         await here.post(ADA, WALKERS)
         await here.quiet()
-        bob = here.member(group, BOB)
-        assert bob is not None
-        assert here.states() == {ADA: "sent", BOB: "failed"}
-        assert bob.bounces == charged
-        assert [line["action"] for line in here.log()].count("bounce.reported") == charged
+        assert here.states() == {ADA: "sent", **dict.fromkeys(SAID, "failed")}
+        charged = {address: member.bounces for address in SAID if (member := here.member(group, address))}
+        assert charged == {address: bounces for address, (_, bounces) in SAID.items()}
+        assert [line["action"] for line in here.log()].count("bounce.reported") == 2

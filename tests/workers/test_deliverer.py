@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from listserv.flows.delivering import LADDER
 from listserv.model.group import Group
+from listserv.net.content import Budget
 from listserv.net.relay import Relay, Smarthost, Tls
 from listserv.store import accounts, deliveries, queue, schema, secrets
 from listserv.store.db import Database, Tx
@@ -83,7 +84,7 @@ async def rig(db: Database, lines: int = LINES) -> AsyncIterator[Rig]:
         relay = Relay(Smarthost(world.host, world.port, Tls.NONE, connections=lines))
         clock = Clock()
         try:
-            yield Rig(db, world, Deliverer(db, site(), relay, {}, lines, clock), clock)
+            yield Rig(db, world, Deliverer(db, site(), relay, {}, lines, clock, Budget(16_000_000)), clock)
         finally:
             await relay.close(1.0)
 
