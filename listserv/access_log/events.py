@@ -299,19 +299,9 @@ def help_asked(at: datetime, who: Who, *, group: str, message_id: str) -> Line:
     return _line("help.asked", at, who, group=group, message_id=message_id)
 
 
-def command_answered(at: datetime, who: Who, *, group: str, message_id: str, words: tuple[str, ...]) -> Line:
-    """Commands by mail got their answer; `words` are the command words that were understood."""
-    return _line("command.answered", at, who, group=group, message_id=message_id, words=words)
-
-
 def token_refused(at: datetime, who: Who, *, group: str, what: str, why: str) -> Line:
     """A right was shown that does not count; `what` it was for, `why`: used, expired, declined, wrong-person, robot."""
     return _line("token.refused", at, who, group=group, what=what, why=why)
-
-
-def leave_forged(at: datetime, who: Who, *, group: str, mail_from: str) -> Line:
-    """A one-step leave was refused at RCPT: its tag is not ours."""
-    return _line("leave.forged", at, who, group=group, mail_from=mail_from)
 
 
 # Reports.

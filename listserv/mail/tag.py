@@ -19,7 +19,6 @@ from base64 import b32decode, b32encode
 from dataclasses import dataclass, field
 
 MAX_ID = 2**40 - 1
-TAG_CHARACTERS = 21
 TOKEN_CHARACTERS = 26  # of 5 bits: 130, where 128 are enough for good
 TOKEN_RANDOM_BYTES = 17
 MIN_SECRET_BYTES = 16
@@ -59,10 +58,6 @@ class Tagger:
     def loop_guard(self, list_id: str) -> str:
         """What our loop header says of a group: whoever shows it carries a copy that we made."""
         return _encoded(_guard(self.secrets[0], list_id))
-
-    def is_loop_guard(self, list_id: str, text: str) -> bool:
-        guard = _decoded(text, _GUARD_BYTES)
-        return guard is not None and _any_equal(guard, [_guard(secret, list_id) for secret in self.secrets])
 
     def _tag(self, purpose: str, group_id: int, id: int) -> str:
         if not 0 <= id <= MAX_ID:

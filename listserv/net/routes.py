@@ -32,8 +32,3 @@ class Smarthost:
     def name(self) -> str:
         """How the relay is called in replies and logs: host:port."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def next_hop(recipient: str, smarthost: Smarthost) -> Smarthost:
-    """The next hop for one recipient: the smarthost, whoever it is."""
-    return smarthost

@@ -98,11 +98,6 @@ def size(tx: Tx, queue: Table) -> dict[str, int]:
     return {state: int(number) for state, number in tx.execute(counted)}
 
 
-def next_due(tx: Tx, queue: Table) -> datetime | None:
-    """When the earliest waiting row wants to be claimed."""
-    return tx.execute(select(func.min(queue.c.due)).where(is_due(queue))).scalar()
-
-
 def longer_than(tx: Tx, queue: Table, number: int) -> bool:
     """Whether more rows than this wait."""
     c = queue.c

@@ -125,5 +125,5 @@ def test_whatever_a_stranger_writes_makes_one_line_that_can_be_read_back(text: s
 
 
 def test_an_endless_value_is_cut() -> None:
-    line = events.command_answered(AT, ADA, group="", message_id="x" * 70_000, words=("y" * 70_000,))
+    line = events.member_changed(AT, ADA, group="x" * 70_000, member="", changes=("y" * 70_000,))
     assert len(line.json()) < 2 * events.MAX_CHARACTERS + 300

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listserv.net import transaction
-from listserv.net.routes import Smarthost, next_hop
+from listserv.net.routes import Smarthost
 from listserv.net.transaction import Bodies, half, read_answer
 
 CONTENT = st.lists(st.sampled_from([b".", b"..", b"\r\n", b"a", b"\xe9", b"\0"])).map(b"".join)
@@ -66,7 +66,5 @@ def test_any_reply_can_be_stored(text: bytes) -> None:
     assert str(read_answer([b"250 " + text])).isprintable()
 
 
-def test_everything_goes_to_the_smarthost() -> None:
-    smarthost = Smarthost("::1", 2525)
-    assert next_hop("ada@a.example", smarthost) is smarthost
-    assert smarthost.name == "[::1]:2525"
+def test_a_smarthost_is_named_as_the_configuration_writes_it() -> None:
+    assert Smarthost("::1", 2525).name == "[::1]:2525"

@@ -67,7 +67,6 @@ def test_nothing_is_claimed_before_its_time_nor_for_what_is_to_be_avoided(db: Da
     db.write_now(edition, ["bob@b.example", "cy@c.example"])
     assert [row.recipient for row in claim(db, "node", avoid=["b.example", "x.example"])] == ["cy@c.example"]
     assert [row.recipient for row in claim(db, "node", avoid=[])] == ["bob@b.example"]
-    assert db.read_now(queue.next_due, DELIVERIES) == NOW + timedelta(microseconds=1)
 
 
 def test_a_claim_knows_its_row_as_it_is_now(db: Database) -> None:
@@ -102,7 +101,6 @@ def test_what_is_done_is_in_nobodys_way(db: Database) -> None:
     [mine] = claim(db, "node")
     db.write_now(queue.settle, DELIVERIES, mine.id, mine.tries, state="failed", done_at=NOW)
     assert claim(db, "node", now=LATER) == []
-    assert db.read_now(queue.next_due, DELIVERIES) is None
     assert db.write_now(queue.reclaim, DELIVERIES, LATER) + db.write_now(queue.give_back, DELIVERIES, "node", NOW) == 0
 
 
@@ -173,7 +171,6 @@ def test_on_postgresql_a_claim_steps_over_what_another_is_about_to_claim(tmp_pat
 WORKS = {
     "claim": lambda tx: queue.claim(tx, DELIVERIES, "node", NOW, 10),
     "claim but for some": lambda tx: queue.claim(tx, DELIVERIES, "node", NOW, 10, ["d1.example"]),
-    "next_due": lambda tx: queue.next_due(tx, DELIVERIES),
     "longer_than": lambda tx: queue.longer_than(tx, DELIVERIES, 20),
     "lapsed": lambda tx: queue.lapsed(tx, DELIVERIES, NOW),
     "reclaim": lambda tx: queue.reclaim(tx, DELIVERIES, NOW),
