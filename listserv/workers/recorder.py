@@ -35,6 +35,7 @@ class Recorder:
         self._taken = 0  # places of those
         self._places = asyncio.Semaphore(UNRECORDED)
         self._turn = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._any = asyncio.Event()
 
     async def finish(self, settled: Sequence[Settled]) -> None:
@@ -57,6 +58,10 @@ class Recorder:
 
     async def flush(self) -> None:
         """Back when all that was finished before is on disk; kept and tried again while the database fails."""
+        async with self._writing:  # who comes while another writes waits for it too
+            await self._write()
+
+    async def _write(self) -> None:
         self._any.clear()
         batch, self._finished = self._finished, []
         places, self._taken = self._taken, 0

@@ -172,7 +172,7 @@ class Postfix:
         await self.until(lambda: len(self.inbox(address)) >= count)
         return self.inbox(address)
 
-    async def until(self, true: Callable[[], bool], seconds: float = 20.0) -> None:
+    async def until(self, true: Callable[[], bool], seconds: float = 60.0) -> None:
         """Postfix works at its own pace; when it is too slow, its log says why."""
         try:
             async with asyncio.timeout(seconds):
