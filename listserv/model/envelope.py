@@ -6,11 +6,50 @@ from enum import StrEnum
 
 
 class Proof(StrEnum):
-    """Whether the author's domain vouches for From.  Nothing is proven before SPF, DKIM and DMARC are asked."""
+    """Whether the author's domain vouches for From.
+
+    PROVEN   an SPF or DKIM pass is aligned with the domain in From (RFC 9989 §4.4)
+    REFUTED  the domain publishes SPF or a DMARC policy, and nothing aligned passes
+    UNKNOWN  it publishes neither, the DNS was silent, or nobody asked
+    """
 
     PROVEN = "proven"
     UNKNOWN = "unknown"
     REFUTED = "refuted"
+
+
+class Wish(StrEnum):
+    """What the author's domain wants done with mail that it does not vouch for: its DMARC policy (RFC 9989 §4.7).
+
+    NONE also stands for a domain without a record; UNKNOWN: the DNS was silent, or nobody asked.
+    """
+
+    NONE = "none"
+    QUARANTINE = "quarantine"
+    REJECT = "reject"
+    UNKNOWN = "unknown"
+
+    @property
+    def enforces(self) -> bool:
+        """A changed message with the author's own From would be lost at many receivers."""
+        return self in (Wish.QUARANTINE, Wish.REJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What SPF, DKIM and DMARC say about the author of a message; `net.authenticator` makes it.
+
+    results  value of our Authentication-Results field (RFC 8601 §2.2), "" when nothing was checked
+    why      what was found, one sentence each, for `explain` and the author
+    """
+
+    proof: Proof = Proof.UNKNOWN
+    wish: Wish = Wish.UNKNOWN
+    results: str = ""
+    why: tuple[str, ...] = ()
+
+
+UNCHECKED = Evidence()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +72,11 @@ class Envelope:
     peer: Peer
     at: datetime  # end of DATA, aware UTC
     smtputf8: bool = False
-    proof: Proof = Proof.UNKNOWN
+    evidence: Evidence = UNCHECKED
+
+    @property
+    def proof(self) -> Proof:
+        return self.evidence.proof
 
 
 @dataclass(frozen=True, slots=True)
