@@ -15,6 +15,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -27,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0001"  # the newest migration; a database beyond it belongs to a newer program
+VERSION = "0002"  # the newest migration; a database beyond it belongs to a newer program
 
 
 class Moment(TypeDecorator[datetime]):
@@ -157,6 +158,9 @@ subscriptions = _table(
     Column("moderated", Boolean, nullable=False),
     _moment("joined_at"),
     Column("how", String(200), nullable=False),
+    Column("own_posts", Boolean, nullable=False, server_default=text("true")),  # gets what he wrote himself
+    Column("copies", Boolean, nullable=False, server_default=text("true")),  # also of posts that name him in To or Cc
+    Column("visible", Boolean, nullable=False, server_default=text("false")),  # `who` may name him
     UniqueConstraint("group_id", "mailbox_id"),
     Index("ix_subscriptions_fanout", "group_id", "id"),
 )
@@ -206,6 +210,7 @@ holds = _table(
     Column("subject", String(998), nullable=False, server_default=""),
     Column("reasons", JSON, nullable=False),
     Column("state", String(12), nullable=False),  # open, approved, rejected, discarded, expired
+    Column("waits_for", String(12), nullable=False, server_default="admins"),  # or the author himself
     _moment("since"),
     _moment("expires_at"),
     Column("noticed", Boolean, nullable=False, server_default=text("false")),  # a notice or summary named it
@@ -227,6 +232,47 @@ tokens = _table(
     _moment("expires_at", nullable=True),  # None: lives as long as its hold
     _moment("used_at", nullable=True),
     Index("ix_tokens_actor", "actor", "action"),
+)
+
+requests = _table(  # what somebody is to be asked, or has been asked in the mail with this token
+    "requests",
+    _id(),
+    Column("key", String(320), nullable=False, index=True),  # of the mailbox that is asked
+    Column("action", String(24), nullable=False),
+    _of("groups", nullable=True, index=True),
+    Column("doc", JSON, nullable=False),
+    _moment("made_at"),
+    Column("token", LargeBinary(32), nullable=True, index=True),  # digest; None: no mail has named it yet
+)
+
+objections = _table(  # who never wants to be written to again, as a keyed hash of the address
+    "objections", Column("digest", LargeBinary(32), primary_key=True), _moment("made_at")
+)
+
+buckets = _table(  # how much somebody has asked for lately; the name is a keyed hash
+    "buckets",
+    Column("name", LargeBinary(32), primary_key=True),
+    Column("level", Float, nullable=False),
+    Column("at", Moment, nullable=False, index=True),
+)
+
+consents = _table(  # append-only; each row's digest covers the one before
+    "consents",
+    _id(),
+    Column("act", String(24), nullable=False),
+    Column("group", String(320), nullable=False),  # its address, "" is the whole site
+    Column("way", String(12), nullable=False),
+    _moment("at"),
+    Column("personal", LargeBinary(32), nullable=False),  # salted hash of what stands in consent_details
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+)
+
+consent_details = _table(  # what erasure takes away; the chain stays verifiable without it
+    "consent_details",
+    Column("consent_id", Id, ForeignKey("consents.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String(320), nullable=False, index=True),  # of the mailbox
+    Column("salt", LargeBinary(16), nullable=False),
+    Column("facts", JSON, nullable=False),
 )
 
 editions = _table(
