@@ -35,6 +35,11 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         footer       what is added below a post; splice: into a part of somebody else's
         harmless     HTML that may stand in other people's mail
         signature    DKIM: hashed once an edition, signed once a copy
+        evidence     who is this? SPF, DKIM and DMARC of a message, weighed
+        spf dkim dmarc
+                     one standard a module, evaluated over what the DNS has said
+        results      Authentication-Results, read and written
+        lookups      questions to the DNS and what it says, as values
         tag          unguessable words: return paths, leave links, tokens
         notice       messages of our own
         report       bounces as values
@@ -81,6 +86,9 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         house        what sessions ask of the rest of the house
         relay        copies to the next hop, by kept connections; routes: which hop
         dialling     connection, TLS, EHLO, AUTH; dialogue: the pipelined session; transaction: what its answers mean
+        authenticator
+                     asks the DNS what mail.evidence wants to know, within its time
+        resolver     the DNS: cached, shared, never waited for when it is dead
         lookup probe DNS and ports, for `check`
     workers/         HANDS: the only code that sees both store and wire
         reception    the listener's questions, answered from the database

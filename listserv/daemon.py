@@ -19,7 +19,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TextIO
 
-from listserv.net import sockets
+from listserv.net import authenticator, sockets
+from listserv.net.authenticator import Authenticator
 from listserv.net.content import Budget
 from listserv.net.listener import Door, Limits, Listener
 from listserv.net.relay import Relay
@@ -61,7 +62,10 @@ class Daemon:
         self.node = node
         self.role = role
         self._budget = Budget(_limits(node.settings).memory)
-        self.listener = _listener(node, self._rang, self._budget) if role in (Role.ALL, Role.SMTP) else None
+        self._authenticator = authenticator.configured(node.settings) if role in (Role.ALL, Role.SMTP) else None
+        self.listener = (
+            _listener(node, self._rang, self._budget, self._authenticator) if role in (Role.ALL, Role.SMTP) else None
+        )
         self.pages: Pages | None = None
         self._grace = grace
         self._stop = asyncio.Event()
@@ -103,6 +107,8 @@ class Daemon:
     async def _open(self, stack: AsyncExitStack) -> None:
         """Doors first: a second daemon ends here before it takes anything from the first one."""
         settings = self.node.settings
+        if self._authenticator:
+            stack.push_async_callback(self._authenticator.close)
         if self.listener:
             await self.listener.start()
             stack.push_async_callback(self.listener.stop, 0.0)
@@ -240,11 +246,11 @@ def _locks(data_dir: Path, role: Role) -> list[TextIO]:
     return held
 
 
-def _listener(node: Node, told: Callable[[], None], budget: Budget) -> Listener:
+def _listener(node: Node, told: Callable[[], None], budget: Budget, checks: Authenticator | None) -> Listener:
     settings = node.settings
     doors = [Door(_address(listen)) for listen in settings.smtp.listen]
     doors += [Door(_address(listen), lmtp=True) for listen in settings.lmtp.listen]
-    reception = Reception(node.db, node.site, node.clock, told, settings.site.data_dir)
+    reception = Reception(node.db, node.site, node.clock, told, settings.site.data_dir, checks)
     return Listener(
         doors,
         settings.site.hostname,

@@ -47,6 +47,7 @@ domains = ["{domain}"]
 url = "http://127.0.0.1:{http}"
 [smtp]
 listen = ["127.0.0.1:{smtp}"]
+authenticate = false  # its people are made up
 [http]
 listen = ["127.0.0.1:{http}"]
 [relay]

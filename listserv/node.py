@@ -100,6 +100,7 @@ def _site(settings: Settings, secret: bytes) -> Site:
         tags=Tagger((secret,)),
         chance=chance.token_bytes,
         features=FEATURES,
+        authserv_ids=frozenset(settings.smtp.authserv_ids),
     )
 
 

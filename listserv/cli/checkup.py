@@ -192,6 +192,7 @@ def records(settings: Settings, keyring: Keyring) -> Findings:
     """What others look up: where our mail goes, who may send it, and how it is verified."""
     site = settings.site
     asked = Dns([(each.host, each.port) for each in settings.dns.servers], settings.dns.timeout_seconds)
+    yield asked.about("[dns]", partial(asked.resolver, checks=settings.smtp.authenticate))
     yield asked.about(f"DNS {site.hostname}", partial(asked.host, site.hostname))
     for domain in site.domains:
         yield asked.about(f"DNS MX {domain}", partial(asked.mx, domain, site.hostname))
@@ -218,6 +219,16 @@ class Dns:
         except NoAnswer as fault:
             return wrong(what, str(fault), "try again, or leave the DNS out with --no-dns")
         return wrong(what, seen, mend) if mend else ok(what, seen)
+
+    def resolver(self, *, checks: bool) -> Answer:
+        """Whether anybody answers; who wrote what comes in depends on it."""
+        where = ", ".join(f"{host}:{port}" for host, port in self.servers) or "the system's resolver"
+        try:
+            lookup.answers(self.servers, self.timeout)
+        except NoAnswer as fault:
+            mend = "see that [dns] servers is right"
+            return f"{where}: {fault}", f"{mend}; until then authors are unknown" if checks else mend
+        return f"{where} answers", ""
 
     def host(self, hostname: str) -> Answer:
         found = lookup.addresses(hostname, self.servers, self.timeout)

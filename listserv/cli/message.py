@@ -1,7 +1,7 @@
 """`listserv post` and `listserv explain`: a message from a file, taken as if by SMTP, or only judged."""
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from listserv.cli.main import Place
 
 if TYPE_CHECKING:
     from listserv.flows.reading import Reading
-    from listserv.model.envelope import Envelope, Reply
+    from listserv.model.envelope import Envelope, Evidence, Reply
     from listserv.model.group import Group
     from listserv.model.post import Verdict
     from listserv.node import Node
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 file_argument = click.argument(
     "file", metavar="FILE.eml", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 )
+
+
+def _ip(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_address(value)) if value else ""
+    except ValueError:
+        raise click.BadParameter(f"“{value}” is no IP address") from None
 
 
 @click.command()
@@ -41,7 +50,7 @@ def post(place: Place, name: str, file: Path) -> None:
 
     with place.node() as node:
         group = node.db.read_now(naming.group, name)
-        taken = _take(node, group, file, trusted=True)
+        taken = _take(node, group, file, Origin(trusted=True))
         if taken.refusal is not None:
             reply = taken.refusal
         else:
@@ -56,29 +65,49 @@ def post(place: Place, name: str, file: Path) -> None:
 @click.command()
 @click.argument("name", metavar="G")
 @file_argument
+@click.option("--ip", default="", metavar="IP", callback=_ip, help="Where it came from; without it SPF says nothing.")
+@click.option("--mail-from", metavar="ADDR", help='MAIL FROM, "" for the null sender; default: the author\'s address.')
+@click.option("--helo", default="", metavar="NAME", help="What the client called itself.")
 @click.option("--trusted", is_flag=True, help="As if from a peer inside [smtp] trusted_networks, or by LMTP.")
 @show.json_option
 @click.pass_obj
-def explain(place: Place, name: str, file: Path, trusted: bool, as_json: bool) -> None:
+def explain(
+    place: Place, name: str, file: Path, ip: str, mail_from: str | None, helo: str, trusted: bool, as_json: bool
+) -> None:
     """What would happen to a message (- is standard input) that comes from outside, and why.  Changes nothing.
 
+    Who wrote it is looked up in the DNS, as the daemon does ([smtp] authenticate).
+
     \b
-    Example:
+    Examples:
       listserv explain sailing message.eml
+      listserv explain sailing message.eml --ip 192.0.2.1 --mail-from ada@example.net
     """
     with place.node() as node:
         group = node.db.read_now(naming.group, name)
-        taken = _take(node, group, file, trusted=trusted)
+        taken = _take(node, group, file, Origin(ip, mail_from, helo, trusted))
         about = node.db.read_now(_explained, node, group, taken)
     if as_json:
         show.json(about)
         return
-    rules, facts = about.pop("rules"), about.pop("facts")
+    rules, facts, evidence = about.pop("rules"), about.pop("facts"), about.pop("evidence")
     show.facts(about.items())
+    click.echo()
+    show.facts([*((key, evidence[key]) for key in ("proof", "wish", "results")), ("why", "\n".join(evidence["why"]))])
     click.echo()
     show.table(("rule", "says"), ([rule["rule"], rule["says"]] for rule in rules))
     click.echo()
     show.facts(facts.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whence a message is said to come: `mail_from` None is the author's address."""
+
+    ip: str = ""
+    mail_from: str | None = None
+    helo: str = ""
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +119,9 @@ class Taken:
     refusal: "Reply | None"
 
 
-def _take(node: "Node", group: "Group", file: Path, *, trusted: bool) -> Taken:
+def _take(node: "Node", group: "Group", file: Path, origin: Origin) -> Taken:
+    import asyncio
+
     from listserv.flows import reading
     from listserv.mail import message
     from listserv.mail.message import Author
@@ -100,9 +131,25 @@ def _take(node: "Node", group: "Group", file: Path, *, trusted: bool) -> Taken:
     content, refusal = _over_the_wire(_read(file, limit + 1), limit)
     author = message.author(message.parse(content))
     sender = str(author.address) if isinstance(author, Author) else f"postmaster@{node.site.hostname}"
-    peer = Peer(ip="", trusted=trusted)  # no HELO: nobody came over the wire
+    sender = sender if origin.mail_from is None else origin.mail_from
+    peer = Peer(origin.ip, origin.helo, trusted=origin.trusted)  # no HELO: nobody came over the wire
     envelope = Envelope(sender, (group.address,), peer, node.clock())
-    return Taken(envelope, reading.read(content, envelope, node.site.hostname), refusal)
+    read = reading.read(content, envelope, node.site.hostname)
+    evidence = asyncio.run(_checked(node, envelope, read)) if refusal is None else envelope.evidence
+    return Taken(replace(envelope, evidence=evidence), read, refusal)
+
+
+async def _checked(node: "Node", envelope: "Envelope", read: "Reading") -> "Evidence":
+    """What SPF, DKIM and DMARC say, as the daemon would hear it."""
+    from listserv.net import authenticator
+
+    checks = authenticator.configured(node.settings)
+    if checks is None:
+        return envelope.evidence
+    try:
+        return await checks.check(read.message, read.author, envelope)
+    finally:
+        await checks.close()
 
 
 def _read(file: Path, limit: int) -> bytes:
@@ -146,7 +193,16 @@ def _explained(tx: "Tx", node: "Node", group: "Group", taken: Taken) -> dict[str
         rules = [{"rule": "listener", "verdict": "reject", "says": taken.refusal.text}]
     elif before is not None:
         outcome, reply = "repeat", f"250 2.0.0 {before} (known already)"
-    return {**about, "verdict": outcome, "reply": reply, "rules": rules, "facts": _facts(facts)}
+    found = taken.envelope.evidence
+    evidence = {"proof": found.proof.value, "wish": found.wish.value, "results": found.results, "why": list(found.why)}
+    return {
+        **about,
+        "verdict": outcome,
+        "reply": reply,
+        "evidence": evidence,
+        "rules": rules,
+        "facts": _facts(facts),
+    }
 
 
 def _outcome(verdict: "Verdict", group: "Group") -> tuple[str, str]:

@@ -101,7 +101,8 @@ def _forward(
     if group is not None and not budgets.first(act.tx, group.id, b"owner" + reading.key, act.now):
         return RECEIVED
     own = trace.missing(reading.message, act.site.hostname, reading.message_id.strip("<>").partition("@")[0], act.now)
-    kept = (*own, *header.strip(reading.message, [act.site.hostname], []))
+    forged = act.site.forgeable_ids(trusted=envelope.peer.trusted)
+    kept = (*header.results_field(envelope.evidence.results), *own, *header.strip(reading.message, forged, []))
     edition = Edition(
         kind="forward",
         style="bulk",

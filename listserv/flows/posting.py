@@ -163,6 +163,13 @@ def _keep(
         "tls": peer.tls,
         "smtputf8": envelope.smtputf8,
         "mail_from": envelope.mail_from,
+        "trusted": peer.trusted,
+        "evidence": {
+            "proof": envelope.evidence.proof.value,
+            "wish": envelope.evidence.wish.value,
+            "results": envelope.evidence.results,
+            "why": list(envelope.evidence.why),
+        },
     }
     id = posts.add(
         act.tx,

@@ -30,6 +30,7 @@ class Site:
     tags: tag.Tagger
     chance: Callable[[int], bytes]  # that many random octets
     features: Sequence[Feature] = ()
+    authserv_ids: frozenset[str] = frozenset()  # of our own MTAs in front
 
     def who(self, way: Way, account: str = "", ip: str = "") -> Who:
         return Who(way, self.node, account, ip)
@@ -37,6 +38,10 @@ class Site:
     def writer(self, peer: Peer, account: str = "") -> Who:
         """Somebody who acts by mail."""
         return Who(Way.MAIL if peer.helo else Way.SHELL, self.node, account, peer.ip)
+
+    def forgeable_ids(self, *, trusted: bool) -> frozenset[str]:
+        """Authserv-ids that nobody may have reported under before us; a trusted peer's stay (RFC 8601 §5)."""
+        return frozenset({self.hostname}) if trusted else self.authserv_ids | {self.hostname}
 
     def is_ours(self, address: Address) -> bool:
         return address.domain in self.domains

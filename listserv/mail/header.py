@@ -27,6 +27,7 @@ _NAME = re.compile(r"[!-9;-~]{1,76}\Z")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 _URL = re.compile(r"[!-;=?-~]+\Z")
 _COMMENT = re.compile(rb"\([^()]*+\)")
+_NESTED = 100  # comments in comments, and then the field is nobody's
 _WORD = re.compile(rb'[ \t]*"?([^ \t";]*)')
 
 
@@ -124,6 +125,11 @@ def stamp_fields(leave_mailbox: str, leave_url: str = "") -> tuple[Field, ...]:
     )
 
 
+def results_field(value: str) -> tuple[Field, ...]:
+    """Our Authentication-Results with this value (RFC 8601 §2.2), or no field when nothing was checked."""
+    return (_made("Authentication-Results", structured("Authentication-Results", value)),) if value else ()
+
+
 def strip(message: Message, authserv_ids: Collection[str], own_keys: Collection[tuple[str, str]]) -> tuple[Field, ...]:
     """The fields that go on to the members, untouched (but for the line end that a truncated last one lacks).
 
@@ -164,7 +170,7 @@ def _left_behind(each: Field, ids: frozenset[str], keys: frozenset[tuple[str, st
     if each.name == "dkim-signature":
         return _signer(each.value) in keys
     if each.name == "authentication-results":
-        return _authserv_id(each.value) in ids
+        return authserv_id(each.value) in ids
     return each.name in ("precedence", "return-path") or each.name.startswith("list-")
 
 
@@ -177,10 +183,14 @@ def _signer(value: bytes) -> tuple[str, str]:
     return tags.get("d", ""), tags.get("s", "")
 
 
-def _authserv_id(value: bytes) -> str:
-    """The first word of Authentication-Results, which may be quoted and stand behind comments (RFC 8601 §2.2)."""
-    found = _WORD.match(_COMMENT.sub(b" ", value))
-    return found[1].decode("latin-1").lower() if found else ""
+def authserv_id(value: bytes) -> str:
+    """The first word of Authentication-Results, read as generously as anybody may (RFC 8601 §2.2)."""
+    for _ in range(_NESTED):
+        value, comments = _COMMENT.subn(b" ", value)
+        if not comments:
+            break
+    found = _WORD.match(value)
+    return found[1].replace(b"\\", b"").decode("latin-1").lower() if found else ""
 
 
 def _tagged(fields: tuple[Field, ...], tag: str) -> tuple[Field, ...]:

@@ -35,6 +35,11 @@ def addresses(host: str, servers: Servers = (), timeout: float = 5.0) -> list[st
     return [each.address for kind in ("A", "AAAA") for each in _ask(host, kind, servers, timeout)]
 
 
+def answers(servers: Servers = (), timeout: float = 5.0) -> None:
+    """Returns when somebody answers what every resolver knows; raises NoAnswer."""
+    _ask(".", "NS", servers, timeout)
+
+
 def _ask(name: str, kind: str, servers: Servers, timeout: float) -> list[dns.resolver.Answer]:
     try:
         resolver = dns.resolver.Resolver(configure=not servers)

@@ -46,11 +46,7 @@ PLACES = ("listserv.toml", "var/listserv.toml", "/etc/listserv/listserv.toml")
 
 # Accepted and validated, but without effect so far: `listserv check` says so.
 NOT_YET: Mapping[str, str] = {
-    "smtp.authenticate": "SPF, DKIM and DMARC of what comes in are not checked yet.",
     "smtp.unknown_authors": "Without those checks every author counts as known.",
-    "smtp.authserv_ids": "Authentication-Results of your own MTAs are not read yet.",
-    "dns.servers": "The daemon asks no DNS yet; `listserv check` and `dkim rotate` use these servers.",
-    "dns.timeout_seconds": "The daemon asks no DNS yet; `listserv check` and `dkim rotate` keep to it.",
     "relay.mode": 'Only "smarthost" is built; "direct" (MX look-up) is refused.',
     "workers.processes": "Only one delivery process is built; more are refused.",
 }

@@ -3,12 +3,14 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from listserv.flows import reading, receiving
 from listserv.flows.site import Site
 from listserv.model.envelope import Envelope, Peer, Reply
+from listserv.net.authenticator import Authenticator
 from listserv.store import queue, schema
 from listserv.store.db import Database
 
@@ -22,16 +24,26 @@ NO_SPACE = Reply(452, "4.3.1", "not enough space; please try again later")
 
 
 class Reception:
-    """The house of `net.house.House`.  `told` is called after each commit that may have made work."""
+    """The house of `net.house.House`.  `told` is called after each commit that may have made work.
+
+    authenticator  None where nothing is to be checked
+    """
 
     def __init__(
-        self, db: Database, site: Site, clock: Callable[[], datetime], told: Callable[[], None], data_dir: Path
+        self,
+        db: Database,
+        site: Site,
+        clock: Callable[[], datetime],
+        told: Callable[[], None],
+        data_dir: Path,
+        authenticator: Authenticator | None = None,
     ) -> None:
         self._db = db
         self._site = site
         self._clock = clock
         self._told = told
         self._data_dir = data_dir
+        self._authenticator = authenticator
         self._looked_at = -BUSY_CHECKED_EVERY
         self._answer: Reply | None = None
 
@@ -50,6 +62,9 @@ class Reception:
             read = await asyncio.to_thread(reading.read, content, envelope, hostname)
         else:
             read = reading.read(content, envelope, hostname)
+        if self._authenticator is not None:
+            evidence = await self._authenticator.check(read.message, read.author, envelope)
+            envelope = replace(envelope, evidence=evidence)
         replies = await self._db.write(receiving.take, self._site, envelope, read)
         self._told()
         return replies

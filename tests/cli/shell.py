@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ url = "{url}"
 @dataclass(frozen=True)
 class Shell:
     folder: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: {"LISTSERV_SMTP__AUTHENTICATE": "false"})
 
     @classmethod
     def at(cls, folder: Path, url: str, keys: Path) -> "Shell":
@@ -38,7 +40,9 @@ class Shell:
 
     def run(self, *args: str, stdin: str | bytes | None = None) -> Result:
         """Never a traceback: whatever is not an exit is raised here."""
-        return CliRunner().invoke(main, ["--config", self.config, *args], input=stdin, catch_exceptions=False)
+        return CliRunner(env=self.environment).invoke(
+            main, ["--config", self.config, *args], input=stdin, catch_exceptions=False
+        )
 
     def ok(self, *args: str, stdin: str | bytes | None = None) -> str:
         """What it printed; it ended with 0."""

@@ -9,9 +9,9 @@ import pytest
 
 from listserv import keyring
 from listserv.keyring import successor
-from tests.cli.nameserver import Nameserver, nameserver
 from tests.cli.shell import Shell
 from tests.kit.house import house
+from tests.kit.nameserver import Nameserver, nameserver
 
 
 def use(shell: Shell, dns: Nameserver) -> None:

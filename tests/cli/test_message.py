@@ -1,5 +1,8 @@
 """`post` and `explain`: messages from a file."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ from sqlalchemy import func, select
 from listserv.rules import RULES
 from listserv.store import schema
 from tests.cli.shell import Shell
+from tests.kit.nameserver import nameserver
 
 GROUP = ("group", "create", "sailing@lists.example", "--owner", "ada@a.example")
 POST = (
@@ -185,3 +189,25 @@ def test_a_file_or_a_group_that_is_not_there(sailing: Shell) -> None:
 @pytest.mark.parametrize("command", ["post", "explain"])
 def test_each_command_has_help_with_an_example(shell: Shell, command: str) -> None:
     assert f"listserv {command} sailing message.eml" in shell.ok(command, "--help")
+
+
+def test_explain_says_who_wrote_it_and_why(sailing: Shell) -> None:
+    with nameserver() as dns:
+        dns.zone('b.example TXT "v=spf1 ip4:192.0.2.1 -all"\n_dmarc.b.example TXT "v=DMARC1; p=quarantine"')
+        config = Path(sailing.config)
+        config.write_text(f'{config.read_text()}\n[dns]\nservers = ["{dns.setting}"]\n')
+        here = replace(sailing, environment={})
+        file = here.file("m.eml", POST)
+        found = here.json("explain", "sailing", file, "--ip", "192.0.2.1")["evidence"]
+        assert (found["proof"], found["wish"]) == ("proven", "quarantine")
+        assert found["results"].startswith("lists.example; spf=pass smtp.mailfrom=b.example")
+        assert here.json("explain", "sailing", file, "--ip", "192.0.2.9")["evidence"]["proof"] == "refuted"
+        said = here.ok("explain", "sailing", file, "--ip", "192.0.2.9", "--mail-from", "", "--helo", "b.example")
+        assert re.search(r"^proof +refuted$", said, re.MULTILINE)
+        assert re.search(r"^why +SPF fail: b\.example from 192\.0\.2\.9$", said, re.MULTILINE)
+        assert "  refuted: b.example publishes DMARC" in said
+        # without an address SPF says nothing, and a message from the shell is nobody's proof
+        assert here.json("explain", "sailing", file)["evidence"]["proof"] == "unknown"
+        here.ok("post", "sailing", file)
+    assert here.run("explain", "sailing", file, "--ip", "nonsense").exit_code == 2
+    assert sailing.json("explain", "sailing", file)["evidence"]["results"] == ""  # nothing is asked

@@ -23,6 +23,7 @@ CONFIG = """
 hostname = "lists.example"
 domains = ["lists.example"]
 [smtp]
+authenticate = false
 listen = ["127.0.0.1:{smtp}"]
 [http]
 listen = ["127.0.0.1:{http}"]

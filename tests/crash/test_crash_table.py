@@ -60,7 +60,7 @@ class Server:
         self.child: asyncio.subprocess.Process | None = None
         self.config.write_text(
             f'[site]\nhostname = "lists.example"\ndomains = ["lists.example"]\n[database]\nurl = "{url}"\n'
-            f'[smtp]\nlisten = ["unix:{folder}/smtp"]\n[http]\nlisten = []\n'
+            f'[smtp]\nauthenticate = false\nlisten = ["unix:{folder}/smtp"]\n[http]\nlisten = []\n'
             f'[relay]\nhost = "{world.host}"\nport = {world.port}\ntls = "none"\nconnections = {LINES}\n'
         )
         self.socket = f"{folder}/smtp"

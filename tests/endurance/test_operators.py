@@ -27,7 +27,14 @@ def other(folder: Path, listen: str, url: str = "sqlite:///listserv.db") -> Path
     config = folder / "listserv.toml"
     site = {"hostname": "lists.example", "domains": ["lists.example"]}
     config.write_text(
-        toml({"site": site, "database": {"url": url}, "smtp": {"listen": [listen]}, "http": {"listen": []}})
+        toml(
+            {
+                "site": site,
+                "database": {"url": url},
+                "smtp": {"listen": [listen], "authenticate": False},
+                "http": {"listen": []},
+            }
+        )
     )
     return config
 

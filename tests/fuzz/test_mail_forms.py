@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listserv.mail import footer, header, message, mime, trace
+from listserv.mail import dkim, footer, header, message, mime, results, trace
 from listserv.mail.footer import Edited, Insert, Untouched
 from listserv.model.group import Group, Kind, Policy, ReplyTo
 
@@ -71,6 +71,9 @@ def test_reading_never_raises(raw):
     mime.text_parts(post)
     trace.hops(post)
     trace.own_loop(post, GROUP.list_id, "guard")
+    dkim.hashed(post, dkim.signatures(post, "a.example"))
+    results.believed(post, {"lists.example.org"})
+    results.arc(post)
 
 
 @given(OCTETS)

@@ -7,6 +7,13 @@
         assert "ada@a.example" in here.world.messages
 
 SMTP in and out, the database and the clock's jobs are the real ones; the clock can be put forward.
+
+Authors are not checked, unless the story has a name server of its own:
+
+    with nameserver() as dns:
+        dns.zone('a.example TXT "v=spf1 ip4:127.0.0.1 -all"')
+        async with house(url, tmp_path, dns=dns) as here:
+            await here.post("ada@a.example", "walkers@lists.example", ip="127.0.0.2")  # from another address
 """
 
 import asyncio
@@ -19,23 +26,28 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default
 from email.utils import format_datetime, make_msgid
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import aiosmtplib
+import dkim
 from sqlalchemy import func, select
 
 from listserv.access_log.events import Way
 from listserv.daemon import Daemon
 from listserv.flows.site import Act
+from listserv.mail.signature import dns_record, load_key, new_key
 from listserv.model.account import Member
 from listserv.model.address import Address, parse
+from listserv.model.envelope import Evidence, Proof, Wish
 from listserv.model.group import DEFAULTS, Group, Kind, Mode, Policy, Role
 from listserv.node import Node
 from listserv.settings import Settings
 from listserv.store import accounts, groups, holds, queue, schema
 from listserv.store.db import Tx
 from listserv.store.holds import Held
+from tests.kit.nameserver import Nameserver
 from tests.kit.world import World
 
 DOMAIN = "lists.example"
@@ -99,9 +111,17 @@ class House:
     def act(self, tx: Tx) -> Act:
         return Act(tx, self.node.site, self.clock(), self.node.site.who(Way.SHELL))
 
-    async def send(self, mail_from: str, rcpt_to: str | list[str], content: bytes) -> str:
-        """The last reply of the dialogue, refusals included: `250 2.0.0 accepted …`."""
-        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=self.port, local_hostname="out.example", start_tls=False)
+    async def send(
+        self, mail_from: str, rcpt_to: str | list[str], content: bytes, *, ip: str = "127.0.0.1", helo: str = ""
+    ) -> str:
+        """The last reply of the dialogue, refusals included: `250 2.0.0 accepted …`; `ip` is where it comes from."""
+        client = aiosmtplib.SMTP(
+            hostname="127.0.0.1",
+            port=self.port,
+            local_hostname=helo or "out.example",
+            start_tls=False,
+            source_address=(ip, 0),
+        )
         await client.connect()
         try:
             await client.ehlo()
@@ -122,9 +142,16 @@ class House:
             client.close()
 
     async def post(
-        self, author: str, to: str, text: str = "Shall we walk?", subject: str = "A walk", **fields: str
+        self,
+        author: str,
+        to: str,
+        text: str = "Shall we walk?",
+        subject: str = "A walk",
+        *,
+        ip: str = "127.0.0.1",
+        **fields: str,
     ) -> str:
-        return await self.send(author, to, mail(author, to, text, subject, **fields))
+        return await self.send(author, to, mail(author, to, text, subject, **fields), ip=ip)
 
     async def answer(self, author: str, notice: bytes, text: str, **fields: str) -> str:
         """A reply as a mail program makes it: to Reply-To, with In-Reply-To, the notice quoted below."""
@@ -175,6 +202,12 @@ class House:
         chosen = select(d.recipient, d.state).order_by(d.id)
         return dict(self.node.db.read_now(lambda tx: [tuple(row) for row in tx.execute(chosen)]))
 
+    def evidence(self) -> Evidence:
+        """What was found about the author of the newest post, as it is kept with it."""
+        newest = select(schema.posts.c.envelope).order_by(schema.posts.c.id.desc()).limit(1)
+        kept = self.node.db.read_now(lambda tx: tx.execute(newest).scalar_one())["evidence"]
+        return Evidence(Proof(kept["proof"]), Wish(kept["wish"]), kept["results"], tuple(kept["why"]))
+
     def held(self) -> list[Held]:
         return self.node.db.read_now(holds.waiting)
 
@@ -200,10 +233,19 @@ class House:
 
 @asynccontextmanager
 async def house(
-    url: str, folder: Path, clock: Clock | None = None, world: World | None = None, **changes: Mapping[str, Any]
+    url: str,
+    folder: Path,
+    clock: Clock | None = None,
+    world: World | None = None,
+    *,
+    dns: Nameserver | None = None,
+    **changes: Mapping[str, Any],
 ) -> AsyncIterator[House]:
-    """A server on this database and folder; `changes` are sections of the settings."""
+    """A server on this database and folder; `changes` are sections of the settings; with `dns`, authors are checked."""
     clock = clock or Clock()
+    if dns is not None:
+        changes["smtp"] = {"authenticate": True, **changes.get("smtp", {})}
+        changes["dns"] = {"servers": [dns.setting], "timeout_seconds": 2}
     async with world or World() as outside:
         relay = {"host": outside.host, "port": outside.port, **changes.get("relay", {})}
         settings = Settings.default(folder, _sections(url, {**changes, "relay": relay}))
@@ -230,7 +272,7 @@ def _sections(url: str, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, d
     sections: dict[str, dict[str, Any]] = {
         "site": {"hostname": DOMAIN, "domains": [DOMAIN]},
         "database": {"url": url},
-        "smtp": {"listen": ["127.0.0.1:0"]},
+        "smtp": {"listen": ["127.0.0.1:0"], "authenticate": False},
         "http": {"listen": ["127.0.0.1:0"]},
         "relay": {"tls": "none"},
     }
@@ -254,6 +296,29 @@ def mail(author: str, to: str, text: str = "Shall we walk?", subject: str = "A w
     head |= {name.replace("_", "-"): value for name, value in fields.items()}
     lines = [f"{name}: {value}" for name, value in head.items() if value]
     return ("\r\n".join(lines) + "\r\n\r\n" + text.replace("\n", "\r\n") + "\r\n").encode()
+
+
+def signed(content: bytes, domain: str, dns: Nameserver | None = None, selector: str = "s1", **tags: Any) -> bytes:
+    """The message with a DKIM signature of this domain on top; its key is published in `dns`."""
+    if dns is not None:
+        dns.records[(f"{selector}._domainkey.{domain}", "TXT")] = [key_record()]
+    names = [b"from", b"to", b"subject", b"date", b"message-id"]
+    tags = {"canonicalize": (b"relaxed", b"relaxed"), "include_headers": names, **tags}
+    field: bytes = dkim.sign(content, selector.encode(), domain.encode(), _key().encode(), **tags)
+    return field + content
+
+
+@cache
+def _key() -> str:
+    """A key that signs for everybody in these tests."""
+    return new_key().decode()
+
+
+@cache
+def key_record() -> str:
+    """Its public half, as the data of a TXT record."""
+    record = dns_record(load_key(_key().encode()))
+    return f'"{record[:200]}" "{record[200:]}"'
 
 
 def read(content: bytes) -> EmailMessage:

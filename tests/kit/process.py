@@ -162,7 +162,7 @@ async def process(
     sections: dict[str, dict[str, Any]] = {
         "site": {"hostname": "lists.example", "domains": ["lists.example"]},
         "database": {"url": url},
-        "smtp": {"listen": [f"unix:{folder}/smtp"]},
+        "smtp": {"listen": [f"unix:{folder}/smtp"], "authenticate": False},
         "http": {"listen": []},
         "relay": {"host": world.host, "port": world.port, "tls": "none"},
     }
