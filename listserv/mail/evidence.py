@@ -25,6 +25,7 @@ from listserv.mail.spf import Spf
 from listserv.model.address import Address
 from listserv.model.envelope import Envelope, Evidence, Proof, Wish
 
+Reported = tuple[str, tuple[Result, ...]] | None  # authserv-id and results of our own MTA
 _KNOWN_RESULTS = frozenset({"pass", "fail", "softfail", "neutral", "none", "temperror", "permerror", "policy"})
 
 
@@ -97,15 +98,16 @@ class Examination:
 
     def _all(self, work: dict[Any, Callable[[], Any]]) -> dict[Any, Any]:
         """What each piece of work gives; raises Missing with what any of them misses."""
-        missing: list[Question] = []
+        missing: list[Missing] = []
         for name, do in work.items():
             if name not in self._done:
                 try:
                     self._done[name] = do()
                 except Missing as missed:
-                    missing += missed.questions
+                    missing.append(missed)
         if missing:
-            raise Missing(*missing)
+            questions = (question for each in missing for question in each.questions)
+            raise Missing(*questions, is_idle=all(each.is_idle for each in missing))
         return {name: self._done[name] for name in work}
 
     def _exists(self, ask: Ask) -> bool:
@@ -118,7 +120,7 @@ class Examination:
         aligned: dict[Identifier, bool | None],
         policy: Record | None,
         published: bool | None,
-        reported: tuple[str, tuple[Result, ...]] | None,
+        reported: Reported,
     ) -> tuple[Proof, str]:
         """The proof, and why in one sentence."""
         for each in identifiers:
@@ -151,16 +153,13 @@ class Examination:
         wish: Wish,
         conclusion: str,
         walk: Walk | None = None,
-        reported: tuple[str, tuple[Result, ...]] | None = None,
+        reported: Reported = None,
     ) -> Evidence:
         written = [_spf_result(sent)] if sent else list(_copied(reported, "spf", "smtp.mailfrom"))
         written += [_dkim_result(verdict, len(verdicts) > 1) for verdict in verdicts] or [Result("dkim", "none")]
         written += [found] if found else []
         why = list(_sentences(sent, self.envelope.peer.ip, verdicts, walk, results.arc(self.message)))
         return Evidence(proof, wish, results.written(self.hostname, written), (*why, conclusion))
-
-
-Reported = tuple[str, tuple[Result, ...]] | None
 
 
 def _identifiers(sent: Spf | None, verdicts: list[Verdict], reported: Reported) -> Iterator[Identifier]:

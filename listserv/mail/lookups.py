@@ -49,11 +49,15 @@ Ask = Callable[[Question], Known]
 
 
 class Missing(BaseException):
-    """These have to be asked first.  No Exception, so that no `except Exception` on the way keeps it."""
+    """These have to be asked first.  No Exception, so that no `except Exception` on the way keeps it.
 
-    def __init__(self, *questions: Question) -> None:
+    is_idle  whoever sends the message decides how long the answer takes, so it is not worth waiting for long
+    """
+
+    def __init__(self, *questions: Question, is_idle: bool = False) -> None:
         super().__init__(*questions)
         self.questions = questions
+        self.is_idle = is_idle
 
 
 def ask_all(ask: Ask, questions: Iterable[Question]) -> list[Known]:

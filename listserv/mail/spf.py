@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 import spf
 
-from listserv.mail.lookups import Answer, Ask, Question, Silence, ask_all
+from listserv.mail.lookups import Answer, Ask, Missing, Question, Silence, ask_all
 from listserv.model import address
 
 _MAX_LABEL = 63  # RFC 1035 §2.3.4
@@ -120,24 +120,25 @@ class _Query(spf.query):  # type: ignore[misc]
             ask_all(self._ask, [Question(host.lower().removesuffix("."), self.A) for _, host in hosts if host])
         return super().dns_mx(domainname)
 
-    def dns_ptr(self, i: str) -> list[str]:
-        """RFC 7208 §5.5: whoever has the client's address decides what is said here, so an error is no match."""
+    def validated_ptrs(self) -> list[str]:
+        """RFC 7208 §5.5: at most 10 names; one that cannot be looked up is skipped, and an error is no match.
+
+        Whoever has the client's address decides what is said here, and when.
+        """
         try:
-            found: list[str] = super().dns_ptr(i)
+            names = self.dns_ptr(self.i)[: spf.MAX_PTR]
+            ask_all(self._ask, [Question(name, self.A) for name in names])
         except spf.TempError:
             return []
-        return found
+        except Missing as missing:
+            raise Missing(*missing.questions, is_idle=True) from None
+        return [name for name in names if self._is_mine(name)]
 
-    def validated_ptrs(self) -> list[str]:
-        """RFC 7208 §5.5: at most 10 names; one that cannot be looked up is skipped."""
-        valid = []
-        for name in self.dns_ptr(self.i)[: spf.MAX_PTR]:
-            try:
-                if self.cidrmatch(self.dns_a(name, self.A), self.cidrmax):
-                    valid.append(name)
-            except spf.TempError:
-                continue
-        return valid
+    def _is_mine(self, name: str) -> bool:
+        try:
+            return bool(self.cidrmatch(self.dns_a(name, self.A), self.cidrmax))
+        except spf.TempError:
+            return False
 
     def get_explanation(self, spec: str) -> None:
         """Nobody reads it; pyspf would also catch `Missing` here."""

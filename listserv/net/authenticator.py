@@ -18,6 +18,7 @@ from listserv.net.resolver import Resolver
 from listserv.settings import Settings
 
 MAX_QUESTIONS = 150  # of one message: SPF may ask 111, each walk 8, each signature 1
+_IDLE = 4  # the part of its time that a message waits for what its sender may delay
 _LARGE = 100_000  # octets; more is hashed beside the event loop
 
 
@@ -44,7 +45,7 @@ class Authenticator:
             try:
                 return examination.conclude(view.ask)
             except Missing as missed:
-                await view.find(missed.questions)
+                await view.find(missed.questions, is_idle=missed.is_idle)
 
     async def close(self) -> None:
         await self._resolver.close()
@@ -77,13 +78,14 @@ class _View:
             self._answers[question] = known
         return known
 
-    async def find(self, questions: Iterable[Question]) -> None:
+    async def find(self, questions: Iterable[Question], *, is_idle: bool) -> None:
         now = asyncio.get_running_loop().time()
         self._ends = self._ends or now + self._timeout
         wanted = list(dict.fromkeys(questions))
         room = max(0, MAX_QUESTIONS - len(self._answers))
         if self._ends > now:
-            await self._resolver.find(wanted[:room], self._ends - now)
+            most = self._timeout / _IDLE if is_idle else self._timeout
+            await self._resolver.find(wanted[:room], min(most, self._ends - now))
         for question in wanted[:room]:
             known = self._resolver.known(question)
             self._answers[question] = known or Silence(f"no answer from the DNS within {self._timeout:g} s")

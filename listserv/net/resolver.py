@@ -171,7 +171,7 @@ class Resolver:
     ) -> dns.message.Message | None:
         """The server's reply, or None when it is silent or says nonsense."""
         began = self._clock()
-        doubt = asyncio.get_running_loop().call_later(patience / 2, self._probe, server, patience / 2)
+        doubt = asyncio.get_running_loop().call_later(patience / 3, self._probe, server, patience / 2)
         try:
             async with asyncio.timeout(patience):
                 reply = await _over_the_wire(server, query)

@@ -147,6 +147,15 @@ async def test_a_client_whose_names_cannot_be_looked_up_gains_nothing(dns: Names
         assert (result(evidence, "spf"), evidence.proof) == ("fail", REFUTED)
 
 
+async def test_nor_by_silence_that_eats_the_time_of_the_message(dns: Nameserver) -> None:
+    dns.zone('_dmarc.p.example TXT "v=DMARC1; p=reject"\np.example TXT "v=spf1 ptr include:q.example -all"')
+    dns.zone('q.example TXT "v=spf1 ip4:192.0.2.1 -all"')
+    dns.mute.add("127.in-addr.arpa")
+    async with checks(dns, timeout=3.0) as here:
+        evidence = await here.say(letter("ada@p.example"))
+        assert (result(evidence, "spf"), evidence.proof) == ("fail", REFUTED)
+
+
 async def test_a_policy_seen_lately_outlives_a_servfail(dns: Nameserver, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     dns.ttl = 20_000

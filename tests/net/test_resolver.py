@@ -50,6 +50,11 @@ async def resolving(*servers: Nameserver, timeout: float = 1.0, clock: Clock | N
         await made.close()
 
 
+def asked(dns: Nameserver) -> list[str]:
+    """The questions, without the probes that find out whether it lives."""
+    return [question for question in dns.asked if question != " NS"]
+
+
 async def ask(resolver: Resolver, name: str, kind: str = "TXT") -> Answer | Silence:
     await resolver.find([Question(name, kind)], 5.0)
     known = resolver.known(Question(name, kind))
@@ -84,7 +89,7 @@ async def test_a_question_is_asked_once_however_many_ask(dns: Nameserver) -> Non
     async with resolving(dns) as here:
         await asyncio.gather(*(here.find([A_TXT, Question("a.example", "MX")], 1.0) for _ in range(20)))
         await here.find([A_TXT], 1.0)
-    assert sorted(dns.asked) == ["a.example MX", "a.example TXT"]
+    assert sorted(asked(dns)) == ["a.example MX", "a.example TXT"]
 
 
 async def test_answers_are_kept_for_their_ttl_within_bounds(dns: Nameserver) -> None:
@@ -136,7 +141,7 @@ async def test_the_next_server_is_asked_when_one_fails_or_is_silent(dns: Nameser
             # the one that was silent is asked last from now on
             first.asked.clear()
             assert await ask(here, "a.example", "MX") != Answer()
-            assert first.asked == []
+            assert asked(first) == []
 
 
 async def test_a_dead_server_is_left_alone_for_a_minute(dns: Nameserver) -> None:
@@ -156,7 +161,7 @@ async def test_a_dead_server_is_left_alone_for_a_minute(dns: Nameserver) -> None
         dns.asked.clear()
         for number in range(50):
             assert await ask(here, f"{number}.example") == Silence("no resolver answers")
-        assert dns.asked == []
+        assert asked(dns) == []
         # after a minute it is tried again, and lives
         dns.silent = False
         clock.now += module.DEAD_FOR
@@ -169,13 +174,12 @@ async def test_a_silent_domain_does_not_make_the_resolver_dead(dns: Nameserver) 
     async with resolving(dns, timeout=0.4) as here:
         for number in range(4):
             assert isinstance(await ask(here, f"{number}.evil.example"), Silence)
-        assert ". NS" not in dns.asked  # the probe asks about the root, which has no label
         assert " NS" in dns.asked
         assert await ask(here, "a.example") == Answer((b"another", b"one string"))
         # nor is the same silence waited for again
         dns.asked.clear()
         assert isinstance(await ask(here, "0.evil.example"), Silence)
-        assert dns.asked == []
+        assert asked(dns) == []
 
 
 async def test_questions_about_a_silent_domain_do_not_take_all_places(
@@ -203,7 +207,7 @@ async def test_nobody_waits_longer_than_he_said(dns: Nameserver) -> None:
         assert here.known(A_TXT) is None
         await here.find([A_TXT], 9.0)  # what was under way went on
         assert here.known(A_TXT)
-        assert dns.asked == ["a.example TXT"]
+        assert asked(dns) == ["a.example TXT"]
 
 
 async def test_the_cache_is_bounded(dns: Nameserver, monkeypatch: pytest.MonkeyPatch) -> None:
