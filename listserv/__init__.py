@@ -68,6 +68,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         posting      a post is judged and written down
         holding      what waits for an admin, and who is asked
         moderating   decided, taken back, expired
+        vouching     is a post his? its author is asked; believing: his answer
         confirming   answers to our questions
         joining      in and out
         answering    help, owners, operators

@@ -23,7 +23,7 @@ from listserv.flows import expiring
 from listserv.flows.site import Site
 from listserv.keyring import Keyring
 from listserv.mail.tag import Tagger
-from listserv.settings import Settings
+from listserv.settings import Settings, UnknownAuthors
 from listserv.store import jobs, secrets
 from listserv.store.db import Database, Tx
 from listserv.store.upgrade import upgrade
@@ -101,6 +101,7 @@ def _site(settings: Settings, secret: bytes) -> Site:
         chance=chance.token_bytes,
         features=FEATURES,
         authserv_ids=frozenset(settings.smtp.authserv_ids),
+        accepts_unknown=settings.smtp.unknown_authors is UnknownAuthors.ACCEPT,
     )
 
 

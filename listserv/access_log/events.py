@@ -113,12 +113,45 @@ def post_accepted(at: datetime, who: Who, *, group: str, message_id: str, post: 
 
 
 def post_held(
-    at: datetime, who: Who, *, group: str, message_id: str, hold: int, rules: tuple[str, ...], mail_from: str, size: int
+    at: datetime,
+    who: Who,
+    *,
+    group: str,
+    message_id: str,
+    hold: int,
+    waits_for: str,
+    rules: tuple[str, ...],
+    mail_from: str,
+    size: int,
 ) -> Line:
-    """A post waits for an admin."""
+    """A post waits for an admin; or for its author, who has to say whether it is his: `waits_for`."""
     return _line(
-        "post.held", at, who, group=group, message_id=message_id, hold=hold, rules=rules, mail_from=mail_from, size=size
+        "post.held",
+        at,
+        who,
+        group=group,
+        message_id=message_id,
+        hold=hold,
+        waits_for=waits_for,
+        rules=rules,
+        mail_from=mail_from,
+        size=size,
     )
+
+
+def post_vouched(at: datetime, who: Who, *, group: str, message_id: str, hold: int, author: str) -> Line:
+    """The author answered that a held post is his; it is judged again, and the next line says how."""
+    return _line("post.vouched", at, who, group=group, message_id=message_id, hold=hold, author=author)
+
+
+def post_disowned(at: datetime, who: Who, *, group: str, message_id: str, hold: int, author: str) -> Line:
+    """The author answered that a held post is not his; it is thrown away."""
+    return _line("post.disowned", at, who, group=group, message_id=message_id, hold=hold, author=author)
+
+
+def post_replaced(at: datetime, who: Who, *, group: str, message_id: str, hold: int, author: str) -> Line:
+    """A held post is thrown away: the same came from its proven author."""
+    return _line("post.replaced", at, who, group=group, message_id=message_id, hold=hold, author=author)
 
 
 def post_rejected(
@@ -300,7 +333,7 @@ def help_asked(at: datetime, who: Who, *, group: str, message_id: str) -> Line:
 
 
 def token_refused(at: datetime, who: Who, *, group: str, what: str, why: str) -> Line:
-    """A right was shown that does not count; `what` it was for, `why`: used, expired, declined, wrong-person, robot."""
+    """A right was shown that does not count; `what` it was for, `why`: used, expired, wrong-person, unproven …"""
     return _line("token.refused", at, who, group=group, what=what, why=why)
 
 

@@ -51,7 +51,7 @@ def list_(place: Place, name: str | None, as_json: bool) -> None:
     if as_json:
         show.array(rows)
     else:
-        names = ("id", "group", "author", "subject", "reasons", "since")
+        names = ("id", "group", "author", "subject", "waits_for", "reasons", "since")
         show.table(names, ([row[each] for each in names] for row in rows))
 
 
@@ -226,6 +226,7 @@ def _row(held: "Held") -> dict[str, Any]:
         "author_name": held.author_name,
         "subject": held.subject,
         "reasons": held.reasons,
+        "waits_for": held.waits_for.value,
         "since": held.since,
     }
 

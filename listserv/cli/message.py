@@ -207,13 +207,15 @@ def _explained(tx: "Tx", node: "Node", group: "Group", taken: Taken) -> dict[str
 
 def _outcome(verdict: "Verdict", group: "Group") -> tuple[str, str]:
     """The verdict's word, and how SMTP would hear it."""
-    from listserv.model.post import Accept, Discard, Hold, Reject
+    from listserv.model.post import Accept, Ask, Discard, Hold, Reject
 
     match verdict:
         case Accept():
             return "accept", f"250 2.0.0 accepted as a post of {group.address}"
         case Hold():
             return "hold", f"250 2.0.0 held for the admins of {group.address}"
+        case Ask():
+            return "ask", "250 2.0.0 held until its author has confirmed it"
         case Reject(status, text, code):
             return "reject", f"{code} {status} {text}"
         case Discard(reason):
@@ -225,10 +227,10 @@ def _word(verdict: "Verdict | None") -> str:
 
 
 def _says(verdict: "Verdict | None") -> str:
-    from listserv.model.post import Discard, Hold, Reject
+    from listserv.model.post import Ask, Discard, Hold, Reject
 
     match verdict:
-        case Hold(reasons):
+        case Hold(reasons) | Ask(reasons):
             return "; ".join(reasons)
         case Reject(_, text):
             return text

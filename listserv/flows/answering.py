@@ -12,7 +12,7 @@ from listserv.mail import automatic, header, trace
 from listserv.mail.header import LOOP_FIELD, structured
 from listserv.mail.message import Author
 from listserv.mail.recipient import Door
-from listserv.model.envelope import Envelope, Reply
+from listserv.model.envelope import Envelope, Proof, Reply
 from listserv.model.group import Group
 from listserv.model.post import HoldKind
 from listserv.store import accounts, budgets, deliveries, holds, journal, posts
@@ -66,12 +66,13 @@ def to_operators(act: Act, envelope: Envelope, reading: Reading, role: str) -> R
 def tell_refusals(act: Act, reading: Reading, groups: Sequence[Group], refused: Sequence[tuple[str, Reply]]) -> None:
     """Some recipients took the message, some did not: SMTP has one answer, so a known author gets the rest by mail.
 
-    He is known who is a member of any of the groups he wrote to; one such mail a day, about all that refused it.
+    He is known who is a member of any of the groups he wrote to and whose From is not refuted; one such mail a day,
+    about all that refused it.
     """
     author = reading.author_address
     known = ((group, accounts.member(act.tx, group.id, author)) for group in groups)
     group, member = next(((group, member) for group, member in known if member), (None, None))
-    if group is None or member is None or reading.robot:
+    if group is None or member is None or reading.robot or reading.proof is Proof.REFUTED:
         return
     if not budgets.first_anywhere(act.tx, group.id, "refused", author, act.now):
         return

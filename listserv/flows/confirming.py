@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 
 from listserv.access_log import events
-from listserv.flows import joining, moderating, notifying
+from listserv.flows import believing, joining, moderating, notifying
 from listserv.flows.holding import HOLD_FOR, UNDO_FOR, empty_approves
 from listserv.flows.joining import RECEIVED
 from listserv.flows.moderating import Decided, Decision, NotDecided, Verb
@@ -62,6 +62,8 @@ def take(act: Act, group: Group, reading: Reading, text: str) -> Reply:
             return _decide(act, group, reading, token)
         case Action.DECIDE_BATCH:
             return _decide_batch(act, group, reading, token)
+        case Action.VOUCH:
+            return _vouch(act, group, reading, token)
         case _:
             return _consent(act, group, reading, token)
 
@@ -84,8 +86,17 @@ def _consent(act: Act, group: Group, reading: Reading, token: Token) -> Reply:
             joining.returned(act, group, token)
         case Action.SECOND:
             _second(act, group, reading, token)
-        case Action.DECIDE | Action.DECIDE_BATCH:
+        case Action.DECIDE | Action.DECIDE_BATCH | Action.VOUCH:
             raise AssertionError("decided elsewhere")
+    return RECEIVED
+
+
+def _vouch(act: Act, group: Group, reading: Reading, token: Token) -> Reply:
+    """An author says which posts in his name are his; who has the token has his mailbox, whatever From says."""
+    if not tokens.redeem(act.tx, token.digest, act.now):
+        _repeat(act, group, reading, token, accounts.member(act.tx, group.id, token.actor))
+        return _refuse(act, group, token.action, token.state)
+    believing.answered(act, token, command.own(reading.plain, reading.html, len(token.doc["holds"])))
     return RECEIVED
 
 
@@ -98,13 +109,13 @@ def _repeat(act: Act, group: Group, reading: Reading, token: Token, member: Memb
 
 
 def _decide(act: Act, group: Group, reading: Reading, token: Token) -> Reply:
-    """An admin's answer to a hold notice.  It counts only from a mailbox of an admin of this group."""
+    """An admin's answer to a hold notice.  It counts only from a believed mailbox of an admin of this group."""
     held = holds.get(act.tx, token.hold_id) if token.hold_id else None
     if held is None:
         return Reply(550, "5.1.1", "what this was about has gone")
     said = command.decision(reading.plain, reading.html)
     admin = accounts.admin(act.tx, group.id, reading.author_address)
-    if admin is None:
+    if admin is None or not act.site.believes(reading.proof):
         return _from_elsewhere(act, group, reading, token, held, said)
     if isinstance(said, Nothing) and empty_approves(held):
         said = Approve()
@@ -158,20 +169,21 @@ def _unclear(act: Act, group: Group, reading: Reading, admin: Member, held: Held
 def _from_elsewhere(
     act: Act, group: Group, reading: Reading, token: Token, held: Held, said: command.Decision
 ) -> Reply:
-    """The right token from a mailbox that is no admin's: the admin whose token it is confirms with one tap."""
+    """The right token from a mailbox that is no admin's, or may not be his: whose token it is confirms with one tap."""
     owner = accounts.admin(act.tx, group.id, token.actor)
+    why = "wrong-person" if accounts.admin(act.tx, group.id, reading.author_address) is None else "unproven"
     if owner is None or isinstance(said, Nothing | Unclear):
-        return _refuse(act, group, token.action, "wrong-person")
+        return _refuse(act, group, token.action, why)
     if not tokens.unanswered_since(act.tx, owner.key, act.now - SECOND_WITHIN, Action.SECOND, hold_id=held.id):
         word = type(said).__name__.lower()
         doc = {"verb": word, "reason": said.reason if isinstance(said, Reject) else ""}
         second = notifying.issue(
             act, Action.SECOND, owner.key, doc, lives=SECOND_WITHIN, group_id=group.id, hold_id=held.id
         )
-        facts = {"held": held, "verb": word, "reason": doc["reason"], "days": SECOND_WITHIN.days}
+        facts = {"held": held, "verb": word, "reason": doc["reason"], "days": SECOND_WITHIN.days, "why": why}
         letter = Letter("hold-second", facts, second)
         notifying.send(act, group, notifying.to_member(group, owner), letter)
-    return _refuse(act, group, token.action, "wrong-person")
+    return _refuse(act, group, token.action, why)
 
 
 def _second(act: Act, group: Group, reading: Reading, token: Token) -> None:
@@ -187,8 +199,8 @@ def _second(act: Act, group: Group, reading: Reading, token: Token) -> None:
 def _decide_batch(act: Act, group: Group, reading: Reading, token: Token) -> Reply:
     """An answer to a summary: one line for many."""
     admin = accounts.admin(act.tx, group.id, reading.author_address)
-    if admin is None:
-        return _refuse(act, group, token.action, "wrong-person")
+    if admin is None or not act.site.believes(reading.proof):
+        return _refuse(act, group, token.action, "wrong-person" if admin is None else "unproven")
     said = command.batch(reading.plain, reading.html)
     waiting = holds.some(act.tx, token.doc["holds"])  # the numbers of the summary are places in this list
     results: list[tuple[int, Decision]] = []

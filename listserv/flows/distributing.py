@@ -6,14 +6,13 @@ crash between two of them is mended by the post's lease and its cursor.
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from listserv.access_log.events import Way
+from listserv.flows import posting
 from listserv.flows.site import Act, Site
 from listserv.hooks import Addition, Feature
 from listserv.mail import footer, header, message, trace
 from listserv.mail.footer import Edited, Insert
-from listserv.model.envelope import UNCHECKED, Envelope, Evidence, Peer, Proof, Wish
 from listserv.model.group import DeliveryStyle, Group
 from listserv.store import deliveries, groups, journal, posts, queue, schema
 from listserv.store.db import Tx
@@ -60,7 +59,7 @@ def render(site: Site, draft: Draft, own_keys: frozenset[tuple[str, str]]) -> Ed
     parsed = message.parse(draft.content)
     guard = site.tags.loop_guard(group.list_id)
     id = post.message_id.strip("<>").partition("@")[0]
-    came = _envelope(post)
+    came = posting.envelope_of(post)
     ours = (*header.results_field(came.evidence.results), *header.edition_fields(group, guard))
     forgeable = site.forgeable_ids(trusted=came.peer.trusted)
     theirs = header.amend(header.strip(parsed, forgeable, own_keys), group)
@@ -141,16 +140,3 @@ def _with_additions(
         return edition
     fields = b"".join(field.raw for field in (*ours, *theirs))
     return replace(edition, fields=fields, before=body, digest=None, start=0, ad_id=shown)
-
-
-def _envelope(post: Post) -> Envelope:
-    came = post.envelope
-    peer = Peer(came["ip"], came["helo"], lmtp=came["lmtp"], trusted=came.get("trusted", came["lmtp"]), tls=came["tls"])
-    return Envelope(came["mail_from"], (), peer, post.received_at, came["smtputf8"], _evidence(came.get("evidence")))
-
-
-def _evidence(found: dict[str, Any] | None) -> Evidence:
-    """As `posting` kept it; UNCHECKED for a post that came before there was any."""
-    if found is None:
-        return UNCHECKED
-    return Evidence(Proof(found["proof"]), Wish(found["wish"]), found["results"], tuple(found["why"]))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from listserv.access_log.events import Way
-from listserv.flows import holding, moderating
+from listserv.flows import holding, moderating, vouching
 from listserv.flows.site import Act, Site
 from listserv.store import bounces, deliveries, holds, journal, posts, tokens
 from listserv.store.db import Tx
@@ -57,6 +57,7 @@ def forget(act: Act) -> int:
 
 JOBS: Mapping[str, Job] = {
     holding.SUMMARY: Job(timedelta(minutes=5), holding.summarise),
+    vouching.ASK: Job(timedelta(hours=1), vouching.ask_waiting),
     "expire-holds": Job(timedelta(minutes=10), expire_holds),
     "expire-tokens": Job(timedelta(hours=1), expire_tokens),
     "forget": Job(timedelta(hours=1), forget),

@@ -8,8 +8,9 @@ from listserv.flows.reading import Reading
 from listserv.flows.site import Act
 from listserv.mail.message import Author
 from listserv.model.account import Mailbox, Member
+from listserv.model.envelope import Proof
 from listserv.model.group import Group
-from listserv.model.post import HoldKind
+from listserv.model.post import HoldKind, WaitsFor
 from listserv.model.token import Action
 from listserv.rules.authors import MODERATION
 from listserv.store import accounts, groups, holds, jobs
@@ -22,14 +23,27 @@ SUMMARY = "summaries"  # the job that sends it
 SUMMARY_AFTER = timedelta(seconds=15)
 
 
-def hold_post(
-    act: Act, group: Group, reading: Reading, post_id: int, digest: bytes, reasons: tuple[str, ...], unrefuted: bool
+def hold_post(act: Act, group: Group, reading: Reading, post_id: int, digest: bytes, reasons: tuple[str, ...]) -> int:
+    """The id of the hold.  The admins are asked, and a known author is told, once a day."""
+    known = to_be_told(act, group, reading)
+    id = enter(act, group, reading, post_id, digest, reasons, WaitsFor.ADMINS)
+    announce(act, group, id)
+    tell_author(act, group, reading, known, reasons)
+    return id
+
+
+def enter(
+    act: Act,
+    group: Group,
+    reading: Reading,
+    post_id: int,
+    digest: bytes,
+    reasons: tuple[str, ...],
+    waits_for: WaitsFor,
 ) -> int:
-    """The id of the hold.  The admins are asked, and an author who is a member is told, once a day."""
+    """The id of the new hold; nobody knows of it yet."""
     author = reading.author
     name = author.name if isinstance(author, Author) else ""
-    known = accounts.member(act.tx, group.id, reading.author_address) if unrefuted else None
-    first = known is not None and not holds.any_since(act.tx, reading.author_address, act.now - timedelta(days=1))
     values = {
         "group_id": group.id,
         "post_id": post_id,
@@ -38,14 +52,24 @@ def hold_post(
         "author_name": name[:200],
         "subject": reading.subject[:998],
         "reasons": list(reasons),
+        "waits_for": waits_for.value,
     }
-    id = holds.add(act.tx, HoldKind.POST, values, act.now, act.now + HOLD_FOR)
-    announce(act, group, id)
-    if known is not None and first and not reading.robot:
+    return holds.add(act.tx, HoldKind.POST, values, act.now, act.now + HOLD_FOR)
+
+
+def to_be_told(act: Act, group: Group, reading: Reading) -> Member | None:
+    """The author, if he is to hear that his post will wait: a member, his From not refuted, his first in a day."""
+    if reading.proof is Proof.REFUTED or reading.robot:
+        return None
+    lately = holds.any_since(act.tx, reading.author_address, act.now - timedelta(days=1))
+    return None if lately else accounts.member(act.tx, group.id, reading.author_address)
+
+
+def tell_author(act: Act, group: Group, reading: Reading, known: Member | None, reasons: tuple[str, ...]) -> None:
+    if known is not None:
         facts = {"subject": reading.subject, "reasons": reasons, "days": HOLD_FOR.days}
         to = notifying.to_member(group, known)
         notifying.send(act, group, to, Letter("awaiting", facts, answers=reading.message_id))
-    return id
 
 
 def hold_join(act: Act, group: Group, mailbox: Mailbox) -> int | None:

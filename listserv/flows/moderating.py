@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from listserv.access_log import events
-from listserv.flows import joining, notifying
+from listserv.flows import joining, notifying, posting
 from listserv.flows.holding import HOLD_FOR, UNDO_FOR
 from listserv.flows.notifying import Letter
 from listserv.flows.site import Act
 from listserv.mail.command import Approve, Discard, Reject, Undo
+from listserv.model.envelope import Proof
 from listserv.model.group import Group
-from listserv.model.post import HoldKind, HoldState
+from listserv.model.post import HoldKind, HoldState, WaitsFor
 from listserv.store import accounts, groups, holds, journal, posts
 from listserv.store.holds import Held
 
@@ -116,18 +117,28 @@ def _undo(act: Act, group: Group, held: Held, by: str) -> Decision:
 
 
 def _tell_the_others(act: Act, group: Group, held: Held) -> None:
-    """Co-admins hear once by whom it was decided."""
+    """Co-admins hear once by whom it was decided; of what waits for its author they have heard nothing."""
+    if held.waits_for is WaitsFor.AUTHOR:
+        return
     for admin in accounts.admins(act.tx, group.id):
         if admin.key != held.decided_by:
             notifying.send(act, group, notifying.to_member(group, admin), Letter("decided", {"held": held}))
 
 
 def _tell_author(act: Act, group: Group, held: Held, message_id: str, template: str, reason: str = "") -> None:
-    """Only a known author is written to: From alone could be anybody's address."""
+    """Only a known author is written to: a member whose From was not refuted; else it could be anybody's address."""
     author = accounts.member(act.tx, group.id, held.author)
-    if author is not None:
+    if author is not None and _is_his(act, held):
         facts = {"held": held, "reason": reason}
         notifying.send(act, group, notifying.to_member(group, author), Letter(template, facts, answers=message_id))
+
+
+def _is_his(act: Act, held: Held) -> bool:
+    """What waited for its author, and he has not said that it is his, may be anybody's."""
+    assert held.post_id is not None
+    post = posts.get(act.tx, held.post_id)
+    unrefuted = posting.envelope_of(post).proof is not Proof.REFUTED
+    return held.waits_for is WaitsFor.ADMINS and (unrefuted or post.envelope.get("vouched", False))
 
 
 def expire(act: Act, limit: int = 100) -> int:

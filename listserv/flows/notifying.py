@@ -130,4 +130,7 @@ def door(group: Group, word: Door, tag_: str = "") -> Address:
 def buttons(group: Group, token: str) -> dict[str, str]:
     """`mailto:` links that answer with one tap (RFC 6068)."""
     to = str(door(group, Door.CONFIRM, token)).replace("+", "%2B")
-    return {word: f"mailto:{to}?subject={word}&body={word}" for word in ("approve", "reject", "discard", "yes", "undo")}
+    return {
+        word: f"mailto:{to}?subject={word}&body={word}"
+        for word in ("approve", "reject", "discard", "yes", "no", "undo")
+    }

@@ -1,51 +1,87 @@
-"""A post: seen before? who wrote it? what do the rules say? written down with the answer it gets."""
+"""A post: seen before? who wrote it? what do the rules say? written down with the answer it gets.
 
-from collections.abc import Sequence
-from typing import assert_never
+A copy whose author was not believed never stands in the way of the real one: it is remembered under a key of its own,
+and what of it still waits is thrown away when a believed copy comes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, assert_never
 
 from listserv.access_log import events
-from listserv.flows import holding
+from listserv.flows import holding, vouching
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
 from listserv.mail import trace
 from listserv.mail.message import Author
-from listserv.model.envelope import Envelope, Proof, Reply
+from listserv.model.envelope import UNCHECKED, Envelope, Evidence, Peer, Proof, Reply, Wish
 from listserv.model.group import Group
-from listserv.model.post import Accept, Discard, Hold, Reject
+from listserv.model.post import Accept, Ask, Discard, Hold, HoldState, Reject, WaitsFor
 from listserv.rules import RULES, Facts, Judgement, judge
-from listserv.store import accounts, groups, journal, posts
+from listserv.store import accounts, groups, holds, journal, posts
+from listserv.store.posts import Post
+
+REPLACED = "the same post came from its proven author"
 
 
 def take(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
     """The verdict as a reply; what it promises is written down in this transaction."""
-    before = posts.seen_before(act.tx, group.id, reading.key)
-    size = len(reading.content)
+    before = known_already(act, group, reading)
     if before is not None:
-        note = events.post_repeated(
-            act.now,
-            act.who,
-            group=group.address,
-            message_id=reading.message_id,
-            mail_from=envelope.mail_from,
-            size=size,
-        )
-        journal.write(act.tx, note)
+        _log_repeat(act, group, envelope, reading)
         return Reply(250, "2.0.0", f"{before} (known already)")
     judgement = consider(act, group, envelope, reading)
     match judgement.verdict:
         case Accept():
             said = _accept(act, group, envelope, reading)
-        case Hold() as hold:
-            said = _hold(act, group, envelope, reading, hold.reasons, judgement.by)
-        case Discard() as discard:
-            said = _discard(act, group, envelope, reading, discard.reason, judgement.by)
-        case Reject() as refusal:
-            _log_rejection(act, group, envelope, reading, judgement, refusal.status)
-            return Reply(refusal.code, refusal.status, refusal.text)
+        case Hold(reasons):
+            said = _hold(act, group, envelope, reading, reasons, judgement.by)
+        case Ask(reasons):
+            said = _ask(act, group, envelope, reading, reasons, judgement.by)
+        case Discard(reason):
+            log_discard(act, group, envelope, reading, reason, judgement.by)
+            return Reply(250, "2.0.0", f"received; {group.address} does not distribute it: {reason}")
+        case Reject(status, text, code):
+            log_rejection(act, group, envelope, reading, judgement, status)
+            return Reply(code, status, text)
         case _:
             assert_never(judgement.verdict)
-    posts.remember(act.tx, group.id, reading.key, said, act.now)
+    believed = act.site.believes(reading.proof)
+    if believed:
+        _replace_doubted(act, group, reading)
+    key = reading.key if believed else posts.doubted(reading.key)
+    posts.remember(act.tx, group.id, key, said, act.now)
     return Reply(250, "2.0.0", said)
+
+
+def known_already(act: Act, group: Group, reading: Reading) -> str | None:
+    """What was answered to the same post before, or None; to a believed one a doubted copy says nothing that waits."""
+    before = posts.seen_before(act.tx, group.id, reading.key)
+    doubted = posts.seen_before(act.tx, group.id, posts.doubted(reading.key)) if before is None else None
+    if before is not None or doubted is None or not act.site.believes(reading.proof):
+        return before if before is not None else doubted
+    went_on = any(post.number is not None for post in _copies(act, group, reading))
+    return doubted if went_on else None
+
+
+def _copies(act: Act, group: Group, reading: Reading) -> list[Post]:
+    return posts.of_message(act.tx, group.id, reading.message_id, reading.author_address)
+
+
+def _replace_doubted(act: Act, group: Group, reading: Reading) -> None:
+    """What waits in this author's name under this Message-ID, and was not believed, is thrown away."""
+    if posts.seen_before(act.tx, group.id, posts.doubted(reading.key)) is None:
+        return
+    for post in _copies(act, group, reading):
+        held = holds.of_post(act.tx, post.id) if post.state == "held" else None
+        if held is None or act.site.believes(envelope_of(post).proof):
+            continue
+        if holds.decide(act.tx, held.id, HoldState.OPEN, HoldState.DISCARDED, REPLACED, act.now):
+            posts.move(act.tx, post.id, state="discarded", done_at=act.now)
+            line = events.post_replaced(
+                act.now, act.who, group=group.address, message_id=post.message_id, hold=held.id, author=held.author
+            )
+            journal.write(act.tx, line)
+            journal.note(act.tx, post.message_id, act.now, "replaced", f"{group.address}: {REPLACED}")
 
 
 def consider(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Judgement:
@@ -62,6 +98,8 @@ def gather(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Fact
         author=author.address if isinstance(author, Author) else None,
         author_fault="" if isinstance(author, Author) else author.reason,
         proof=envelope.proof,
+        is_believed=act.site.believes(envelope.proof),
+        why=envelope.evidence.why,
         member=accounts.member(act.tx, group.id, reading.author_address) if known else None,
         is_banned=known and groups.is_banned(act.tx, group.id, reading.author_address),
         peer_is_trusted=envelope.peer.trusted,
@@ -79,6 +117,18 @@ def gather(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Fact
 def _accept(act: Act, group: Group, envelope: Envelope, reading: Reading) -> str:
     number = groups.next_number(act.tx, group.id)
     _keep(act, group, envelope, reading, state="due", number=number)
+    _log_acceptance(act, group, envelope, reading, number)
+    return f"accepted as post {number} of {group.address}"
+
+
+def distribute(act: Act, group: Group, envelope: Envelope, reading: Reading, post_id: int) -> None:
+    """A post that has waited for its author goes to the members."""
+    number = groups.next_number(act.tx, group.id)
+    posts.move(act.tx, post_id, state="due", due=act.now, number=number)
+    _log_acceptance(act, group, envelope, reading, number)
+
+
+def _log_acceptance(act: Act, group: Group, envelope: Envelope, reading: Reading, number: int) -> None:
     note = events.post_accepted(
         act.now,
         act.who,
@@ -91,20 +141,43 @@ def _accept(act: Act, group: Group, envelope: Envelope, reading: Reading) -> str
     journal.write(act.tx, note)
     journal.note(act.tx, reading.message_id, act.now, "accepted", f"post {number} of {group.address}")
     journal.count(act.tx, act.now.date(), group.id, "accepted")
-    return f"accepted as post {number} of {group.address}"
 
 
 def _hold(
     act: Act, group: Group, envelope: Envelope, reading: Reading, reasons: tuple[str, ...], by: Sequence[str]
 ) -> str:
     post_id, digest = _keep(act, group, envelope, reading, state="held", number=None)
-    hold = holding.hold_post(act, group, reading, post_id, digest, reasons, envelope.proof is not Proof.REFUTED)
+    hold = holding.hold_post(act, group, reading, post_id, digest, reasons)
+    log_hold(act, group, envelope, reading, hold, WaitsFor.ADMINS, reasons, by)
+    return f"held for the admins of {group.address}"
+
+
+def _ask(
+    act: Act, group: Group, envelope: Envelope, reading: Reading, reasons: tuple[str, ...], by: Sequence[str]
+) -> str:
+    post_id, digest = _keep(act, group, envelope, reading, state="held", number=None)
+    hold = vouching.hold(act, group, reading, post_id, digest, reasons)
+    log_hold(act, group, envelope, reading, hold, WaitsFor.AUTHOR, reasons, by)
+    return f"held until {reading.author_address} has confirmed it"
+
+
+def log_hold(
+    act: Act,
+    group: Group,
+    envelope: Envelope,
+    reading: Reading,
+    hold: int,
+    waits_for: WaitsFor,
+    reasons: tuple[str, ...],
+    by: Sequence[str],
+) -> None:
     note = events.post_held(
         act.now,
         act.who,
         group=group.address,
         message_id=reading.message_id,
         hold=hold,
+        waits_for=waits_for.value,
         rules=tuple(by),
         mail_from=envelope.mail_from,
         size=len(reading.content),
@@ -112,10 +185,9 @@ def _hold(
     journal.write(act.tx, note)
     journal.note(act.tx, reading.message_id, act.now, "held", f"{group.address}: {'; '.join(reasons)}")
     journal.count(act.tx, act.now.date(), group.id, "held")
-    return f"held for the admins of {group.address}"
 
 
-def _discard(act: Act, group: Group, envelope: Envelope, reading: Reading, reason: str, by: Sequence[str]) -> str:
+def log_discard(act: Act, group: Group, envelope: Envelope, reading: Reading, reason: str, by: Sequence[str]) -> None:
     note = events.post_discarded(
         act.now,
         act.who,
@@ -128,10 +200,9 @@ def _discard(act: Act, group: Group, envelope: Envelope, reading: Reading, reaso
     journal.write(act.tx, note)
     journal.note(act.tx, reading.message_id, act.now, "discarded", f"{group.address}: {reason}")
     journal.count(act.tx, act.now.date(), group.id, "discarded")
-    return f"received; {group.address} does not distribute it: {reason}"
 
 
-def _log_rejection(
+def log_rejection(
     act: Act, group: Group, envelope: Envelope, reading: Reading, judgement: Judgement, status: str
 ) -> None:
     note = events.post_rejected(
@@ -148,6 +219,18 @@ def _log_rejection(
     journal.note(
         act.tx, reading.message_id, act.now, "rejected", f"{group.address}: {status} by {', '.join(judgement.by)}"
     )
+
+
+def _log_repeat(act: Act, group: Group, envelope: Envelope, reading: Reading) -> None:
+    note = events.post_repeated(
+        act.now,
+        act.who,
+        group=group.address,
+        message_id=reading.message_id,
+        mail_from=envelope.mail_from,
+        size=len(reading.content),
+    )
+    journal.write(act.tx, note)
 
 
 def _keep(
@@ -186,3 +269,17 @@ def _keep(
         act.tx, reading.message_id, act.now, "received", f"from {peer.helo} [{peer.ip}] <{envelope.mail_from}>"
     )
     return id, digest
+
+
+def envelope_of(post: Post) -> Envelope:
+    """How it came, as far as a post keeps that."""
+    came = post.envelope
+    peer = Peer(came["ip"], came["helo"], lmtp=came["lmtp"], trusted=came.get("trusted", came["lmtp"]), tls=came["tls"])
+    return Envelope(came["mail_from"], (), peer, post.received_at, came["smtputf8"], _evidence(came.get("evidence")))
+
+
+def _evidence(found: Mapping[str, Any] | None) -> Evidence:
+    """UNCHECKED for a post that came before there was any."""
+    if found is None:
+        return UNCHECKED
+    return Evidence(Proof(found["proof"]), Wish(found["wish"]), found["results"], tuple(found["why"]))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from listserv.mail import automatic, message, mime, trace
 from listserv.mail.message import Author, Message, NoAuthor
 from listserv.mail.quoting import unquoted
-from listserv.model.envelope import Envelope
+from listserv.model.envelope import Envelope, Proof
 
 MAX_MESSAGE_ID = 998  # octets: RFC 5322 §2.1.1, and what an index takes
 SHORT = 20_000  # bytes; longer posts are never commands that lost their way
@@ -23,6 +23,7 @@ class Reading:
     message: Message
     mail_from: str  # of the envelope, "" is the null sender
     author: Author | NoAuthor
+    proof: Proof  # what the author's domain says of that
     message_id: str  # its own, or one made from its bytes
     subject: str
     declared: str | None  # why it says of itself that a machine wrote it, or None
@@ -74,6 +75,7 @@ def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
         message=parsed,
         mail_from=envelope.mail_from,
         author=message.author(parsed),
+        proof=envelope.proof,
         message_id=given or f"<{hashlib.sha256(content).hexdigest()[:32]}@{hostname}>",
         subject=message.subject(parsed),
         declared=automatic.declared(parsed, envelope.mail_from),

@@ -11,7 +11,7 @@ from listserv.access_log.events import Way, Who
 from listserv.hooks import Feature
 from listserv.mail import tag
 from listserv.model.address import Address
-from listserv.model.envelope import Peer
+from listserv.model.envelope import Peer, Proof
 from listserv.model.group import Group
 from listserv.store.db import Tx
 from listserv.texts import Texts
@@ -31,6 +31,7 @@ class Site:
     chance: Callable[[int], bytes]  # that many random octets
     features: Sequence[Feature] = ()
     authserv_ids: frozenset[str] = frozenset()  # of our own MTAs in front
+    accepts_unknown: bool = True  # [smtp] unknown_authors
 
     def who(self, way: Way, account: str = "", ip: str = "") -> Who:
         return Who(way, self.node, account, ip)
@@ -45,6 +46,10 @@ class Site:
 
     def is_ours(self, address: Address) -> bool:
         return address.domain in self.domains
+
+    def believes(self, proof: Proof) -> bool:
+        """Whether an author so proven has the rights of the member or admin that From names."""
+        return proof is Proof.PROVEN or (proof is Proof.UNKNOWN and self.accepts_unknown)
 
     def message_id(self, word: str) -> str:
         """A new Message-ID that begins with this word."""

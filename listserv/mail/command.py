@@ -129,6 +129,18 @@ def consent(plain: str | None, html: str | None) -> Consent:
     return Consent.NO if any(objection in said for objection in phrases.OBJECTIONS) else Consent.YES
 
 
+def own(plain: str | None, html: str | None, count: int) -> frozenset[int]:
+    """Which of the posts 1 to `count` he says are his: all by a mere reply, none by a no, or what `yes 1,3` names."""
+    everything = frozenset(range(1, count + 1))
+    if consent(plain, html) is Consent.NO:
+        return frozenset()
+    said = batch(plain, html)
+    if not isinstance(said, tuple):
+        return everything
+    his = {n for each in said if isinstance(each.decision, Approve) for n in each.chosen(count)}
+    return everything & frozenset(his)
+
+
 def _alternatives(*sets: frozenset[str]) -> str:
     return "|".join(sorted(re.escape(word) for word in frozenset[str]().union(*sets)))
 

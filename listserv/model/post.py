@@ -17,6 +17,13 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """The author himself says first whether it is his; `reasons` as for Hold."""
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reject:
     """The client is told 5xx with this enhanced status and text; nothing is stored."""
 
@@ -32,13 +39,20 @@ class Discard:
     reason: str
 
 
-Verdict = Accept | Hold | Reject | Discard
+Verdict = Accept | Hold | Ask | Reject | Discard
 
 
 class HoldKind(StrEnum):
     POST = "post"
     JOIN = "join"
     MAIL = "mail"  # to the operators, when no operator is configured
+
+
+class WaitsFor(StrEnum):
+    """Who decides on a hold."""
+
+    ADMINS = "admins"
+    AUTHOR = "author"  # whether he wrote it at all; then it is judged
 
 
 class HoldState(StrEnum):

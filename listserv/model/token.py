@@ -15,6 +15,7 @@ class Action(StrEnum):
     DECIDE = "decide"  # an admin decides on a hold
     DECIDE_BATCH = "decide-batch"  # an admin decides on the holds of a summary
     SECOND = "second"  # an admin confirms a decision that came from another mailbox
+    VOUCH = "vouch"  # an author says whether held posts are his
 
 
 @dataclass(frozen=True, slots=True)

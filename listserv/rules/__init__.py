@@ -1,6 +1,13 @@
 """Judgement: facts in, a verdict out; pure."""
 
-from listserv.rules.authors import banned, moderated_group, moderated_member, stranger, unclear_author
+from listserv.rules.authors import (
+    banned,
+    moderated_group,
+    moderated_member,
+    stranger,
+    unclear_author,
+    unproven_author,
+)
 from listserv.rules.content import (
     administrative_words,
     from_another_list,
@@ -23,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     too_big,
     banned,
     unclear_author,
+    unproven_author,
     stranger,
     moderated_group,
     moderated_member,

@@ -1,11 +1,17 @@
-"""Rules about who wrote it."""
+"""Rules about who wrote it, and whether he did.
+
+The author is who From names, and nobody else: never Reply-To, Sender or the envelope.  The rights of a member or an
+admin need a believed author (`Facts.is_believed`): proven, or unknown where `[smtp] unknown_authors` accepts that.
+"""
 
 from listserv.model.envelope import Proof
 from listserv.model.group import Joining, Posting, Role, Strangers
-from listserv.model.post import Discard, Hold, Reject, Verdict
+from listserv.model.post import Ask, Discard, Hold, Reject, Verdict
 from listserv.rules.judge import Facts
 
 MODERATION = "every post to this group waits for an admin"
+REFUTED = "the author's domain does not vouch for it"
+UNPROVEN = "nothing proves that its author wrote it"
 
 
 def banned(facts: Facts) -> Verdict | None:
@@ -21,6 +27,21 @@ def unclear_author(facts: Facts) -> Verdict | None:
     if facts.author is None:
         return Hold((f"the author is unclear: {facts.author_fault}",))
     return None
+
+
+def unproven_author(facts: Facts) -> Verdict | None:
+    """A member is asked himself, and the admins are not troubled; who is nobody here is told by SMTP or not at all.
+
+    A domain that publishes nothing, or a silent DNS, is no reason to refuse for good: then an admin looks at it.
+    """
+    if facts.author is None or facts.is_believed:
+        return None
+    if _may_post(facts) and facts.member is not None:
+        return Ask((_doubt(facts),))
+    if _may_post(facts) and facts.proof is Proof.REFUTED and not facts.peer_is_trusted:
+        what = f"From names {facts.author}, and {facts.author.domain} does not vouch for that"
+        return Reject("5.7.1", f"{what}{_found(facts)}")
+    return Hold((_doubt(facts),))
 
 
 def stranger(facts: Facts) -> Verdict | None:
@@ -56,6 +77,14 @@ def _may_post(facts: Facts) -> bool:
             return facts.member is not None and facts.member.role.is_admin
         case Posting.OWNERS:
             return facts.member is not None and facts.member.role is Role.OWNER
+
+
+def _doubt(facts: Facts) -> str:
+    return f"{REFUTED if facts.proof is Proof.REFUTED else UNPROVEN}{_found(facts)}"
+
+
+def _found(facts: Facts) -> str:
+    return f": {'; '.join(facts.why)}" if facts.why else ""
 
 
 def _who(facts: Facts) -> str:

@@ -1,8 +1,8 @@
 """From facts to a verdict.
 
-A rule is a function: it sees the facts and says what it thinks, or None.  A rejection, a discard or an
-acceptance ends the hearing; holds pile up, so that a moderator reads every reason at once; silence is
-consent.  Rules do no I/O: whatever they need is in the facts.
+A rule is a function: it sees the facts and says what it thinks, or None.  A rejection, a discard, an
+acceptance or a question to the author ends the hearing; holds pile up, so that a moderator reads every reason
+at once; silence is consent.  Rules do no I/O: whatever they need is in the facts.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +24,8 @@ class Facts:
     author: Address | None
     author_fault: str = ""  # why there is no author
     proof: Proof = Proof.UNKNOWN
+    is_believed: bool = True  # proven, or unknown where that is enough: what the rights of a member need
+    why: tuple[str, ...] = ()  # what SPF, DKIM and DMARC found
     member: Member | None = None  # the author's place in the group
     is_banned: bool = False
     peer_is_trusted: bool = False  # a 5xx would make our own MTA write a bounce to whoever From or MAIL FROM names

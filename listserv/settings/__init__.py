@@ -46,7 +46,6 @@ PLACES = ("listserv.toml", "var/listserv.toml", "/etc/listserv/listserv.toml")
 
 # Accepted and validated, but without effect so far: `listserv check` says so.
 NOT_YET: Mapping[str, str] = {
-    "smtp.unknown_authors": "Without those checks every author counts as known.",
     "relay.mode": 'Only "smarthost" is built; "direct" (MX look-up) is refused.',
     "workers.processes": "Only one delivery process is built; more are refused.",
 }

@@ -21,6 +21,11 @@ def mailbox(tx: Tx, key: str) -> Mailbox | None:
     return _mailbox(row) if row else None
 
 
+def lock(tx: Tx, key: str) -> None:
+    """Whoever else locks this mailbox waits until this transaction has ended."""
+    tx.execute(select(mailboxes.c.id).where(mailboxes.c.key == key).with_for_update(key_share=True))
+
+
 def ensure(tx: Tx, address: Address, now: datetime, name: str = "", *, proven: bool) -> Mailbox:
     """The mailbox of this address, made with an account of its own when it is new.
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, select, update
 
-from listserv.model.post import HoldKind, HoldState
+from listserv.model.post import HoldKind, HoldState, WaitsFor
 from listserv.store.db import Tx
 from listserv.store.schema import groups, holds
 
@@ -32,6 +32,7 @@ class Held:
     noticed: bool
     decided_by: str
     decided_at: datetime | None
+    waits_for: WaitsFor = WaitsFor.ADMINS
 
 
 def add(tx: Tx, kind: HoldKind, values: Mapping[str, Any], now: datetime, expires_at: datetime) -> int:
@@ -84,25 +85,50 @@ def reopen(tx: Tx, id: int, expires_at: datetime) -> bool:
 def noticed_since(tx: Tx, group_id: int, since: datetime) -> int:
     """How many holds of this group came and were announced one by one since then."""
     h = holds.c
-    counted = select(func.count()).where(h.group_id == group_id, h.since >= since, h.noticed)
+    counted = select(func.count()).where(h.group_id == group_id, h.since >= since, h.noticed, _for(WaitsFor.ADMINS))
     return int(tx.execute(counted).scalar_one())
 
 
 def any_since(tx: Tx, author: str, since: datetime) -> bool:
-    """Whether a post by this author was held since then, in any group."""
+    """Whether a post by this author was held for the admins since then, in any group."""
     h = holds.c
-    return (
-        tx.execute(select(h.id).where(h.author == author, h.since >= since, h.kind == "post").limit(1)).first()
-        is not None
-    )
+    held = select(h.id).where(h.author == author, h.since >= since, h.kind == "post", _for(WaitsFor.ADMINS))
+    return tx.execute(held.limit(1)).first() is not None
 
 
 def unnoticed(tx: Tx, group_id: int | None = None) -> list[Held]:
     """Open holds that still wait for a summary."""
     chosen = _all().where(holds.c.state == "open", ~holds.c.noticed, holds.c.group_id.is_not(None))
+    chosen = chosen.where(_for(WaitsFor.ADMINS))
     if group_id is not None:
         chosen = chosen.where(holds.c.group_id == group_id)
     return [_held(row) for row in tx.execute(chosen.order_by(holds.c.id))]
+
+
+def unasked(tx: Tx, author: str) -> list[Held]:
+    """Open holds that wait for this author and that no mail to him has named, oldest first."""
+    h = holds.c
+    mine = _all().where(h.author == author, h.state == "open", ~h.noticed, _for(WaitsFor.AUTHOR))
+    return [_held(row) for row in tx.execute(mine.order_by(h.id))]
+
+
+def unasked_authors(tx: Tx, limit: int) -> list[str]:
+    """Whom such holds wait for, longest first."""
+    h = holds.c
+    waiting = select(h.author).where(h.state == "open", ~h.noticed, _for(WaitsFor.AUTHOR)).group_by(h.author)
+    return list(tx.execute(waiting.order_by(func.min(h.id)).limit(limit)).scalars())
+
+
+def pass_on(tx: Tx, id: int, reasons: Sequence[str], expires_at: datetime) -> bool:
+    """From the author to the admins, who have not heard of it; False when it does not wait for him any more."""
+    mine = update(holds).where(holds.c.id == id, holds.c.state == "open", _for(WaitsFor.AUTHOR))
+    values = {"waits_for": WaitsFor.ADMINS.value, "noticed": False, "expires_at": expires_at}
+    return tx.execute(mine.values(reasons=list(reasons), **values)).rowcount == 1
+
+
+def of_post(tx: Tx, post_id: int) -> Held | None:
+    row = tx.execute(_all().where(holds.c.post_id == post_id)).one_or_none()
+    return _held(row) if row else None
 
 
 def mark_noticed(tx: Tx, ids: Sequence[int]) -> None:
@@ -123,6 +149,10 @@ def forget_content(tx: Tx, before: datetime) -> int:
 def forget(tx: Tx, before: datetime) -> int:
     """Holds decided before this time go, with the tokens of their notices; until then a repeat is answered kindly."""
     return tx.execute(delete(holds).where(holds.c.state != "open", holds.c.decided_at < before)).rowcount
+
+
+def _for(whom: WaitsFor) -> ColumnElement[bool]:
+    return holds.c.waits_for == whom.value
 
 
 def _all() -> Select[Any]:
@@ -147,4 +177,5 @@ def _held(row: Row[Any]) -> Held:
         noticed=row.noticed,
         decided_by=row.decided_by,
         decided_at=row.decided_at,
+        waits_for=WaitsFor(row.waits_for),
     )

@@ -71,6 +71,13 @@ def get(tx: Tx, id: int) -> Post:
     return post(tx.execute(select(posts).where(posts.c.id == id)).one())
 
 
+def of_message(tx: Tx, group_id: int, message_id: str, author: str) -> list[Post]:
+    """What came to the group in this author's name under this Message-ID, oldest first."""
+    p = posts.c
+    named = select(posts).where(p.message_id == message_id, p.group_id == group_id, p.author == author)
+    return [post(row) for row in tx.execute(named.order_by(p.id))]
+
+
 def move(tx: Tx, id: int, **values: Any) -> None:
     """A decision: held to due, rejected, discarded, expired, or back."""
     tx.execute(update(posts).where(posts.c.id == id).values(**values))
@@ -94,6 +101,11 @@ def forget(tx: Tx, before: datetime) -> int:
     over = posts.c.state.in_(("done", "rejected", "discarded", "expired"))
     used = [exists().where(table.c.post_id == posts.c.id) for table in (holds, editions)]
     return tx.execute(delete(posts).where(over, posts.c.done_at < before, *(~u for u in used))).rowcount
+
+
+def doubted(key: bytes) -> bytes:
+    """The key of the same post from an unproven author: it must not stand in the way of the real one."""
+    return hashlib.sha256(b"doubted" + key).digest()
 
 
 def remember(tx: Tx, group_id: int, key: bytes, reply: str, now: datetime) -> None:

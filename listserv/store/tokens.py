@@ -70,6 +70,14 @@ def unanswered_since(
     return tx.execute(asked.limit(1)).first() is not None
 
 
+def latest(tx: Tx, actor: str, action: Action) -> Token | None:
+    """The newest token of this kind that this mailbox was sent, whatever became of it."""
+    t = tokens.c
+    sent = select(tokens).where(t.actor == actor, t.action == action.value).order_by(t.made_at.desc()).limit(1)
+    row = tx.execute(sent).one_or_none()
+    return _token(row) if row else None
+
+
 def asked_since(tx: Tx, actor: str, since: datetime) -> int:
     """How many questions of any kind this mailbox was sent since then, answered or not."""
     t = tokens.c

@@ -36,11 +36,12 @@ from sqlalchemy import func, select
 
 from listserv.access_log.events import Way
 from listserv.daemon import Daemon
+from listserv.flows import reading, receiving
 from listserv.flows.site import Act
 from listserv.mail.signature import dns_record, load_key, new_key
 from listserv.model.account import Member
 from listserv.model.address import Address, parse
-from listserv.model.envelope import Evidence, Proof, Wish
+from listserv.model.envelope import Envelope, Evidence, Peer, Proof, Wish
 from listserv.model.group import DEFAULTS, Group, Kind, Mode, Policy, Role
 from listserv.node import Node
 from listserv.settings import Settings
@@ -163,6 +164,21 @@ class House:
         fields = {"In-Reply-To": str(said["Message-ID"]), "References": str(said["Message-ID"]), **fields}
         return await self.post(author, to, body, f"Re: {said['Subject']}", **fields)
 
+    async def hand_in(self, to: str | list[str], content: bytes, evidence: Evidence) -> str:
+        """The reply to a message that came with this evidence about its author, whatever the DNS would say."""
+        recipients = (to,) if isinstance(to, str) else tuple(to)
+        peer = Peer("192.0.2.1", "out.example")
+        envelope = Envelope("x@x.example", recipients, peer, self.clock(), evidence=evidence)
+        said = reading.read(content, envelope, DOMAIN)
+        replies = await self.node.db.write(receiving.take, self.node.site, envelope, said)
+        self.ring()
+        return str(replies[0])
+
+    def ring(self) -> None:
+        """There may be work."""
+        for worker in self.daemon._workers:
+            worker.bell.ring()
+
     async def quiet(self, timeout: float = 15.0) -> None:
         """Back when nothing is due now: no post, no delivery, no line of the access log."""
         async with asyncio.timeout(timeout):
@@ -180,8 +196,7 @@ class House:
     async def later(self, **span: float) -> None:
         """Time goes by; the jobs that fall due are done."""
         self.clock.ahead += timedelta(**span)
-        for worker in self.daemon._workers:
-            worker.bell.ring()
+        self.ring()
         await self.idle()
 
     async def idle(self, timeout: float = 15.0) -> None:

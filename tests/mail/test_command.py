@@ -489,3 +489,24 @@ def test_only_our_words_decide(line: str):
     if isinstance(said, Approve | Discard | Undo):
         letters = "".join(c for c in line.lower() if c.isalnum())
         assert letters in {"approve", "ok", "yes", "accept", "discard", "spam", "undo"}
+
+
+@pytest.mark.parametrize(
+    ("said", "his"),
+    [
+        ("", {1, 2, 3}),
+        ("yes", {1, 2, 3}),
+        ("These are mine, thanks", {1, 2, 3}),
+        ("yes 1,3", {1, 3}),
+        ("Yes 2-9", {2, 3}),
+        ("yes all but 2", {1, 3}),
+        ("ok 7", set()),
+        ("yes 1\nyes 3", {1, 3}),
+        ("no", set()),
+        ("That wasn't me!", set()),
+        ("Nein", set()),
+        ("> yes 1", {1, 2, 3}),
+    ],
+)
+def test_of_the_posts_in_his_name_an_author_says_which_are_his(said: str, his: set[int]) -> None:
+    assert command.own(said, None, 3) == his

@@ -13,9 +13,9 @@ from listserv.model.account import Member
 from listserv.model.address import Address
 from listserv.model.envelope import Proof
 from listserv.model.group import Group, Joining, Kind, Mode, Policy, Posting, Role, Strangers
-from listserv.model.post import Accept, Discard, Hold, Reject, Verdict
+from listserv.model.post import Accept, Ask, Discard, Hold, Reject, Verdict
 from listserv.rules import RULES, Facts, Rule, authors, content, judge
-from listserv.rules.authors import MODERATION
+from listserv.rules.authors import MODERATION, REFUTED, UNPROVEN
 
 ADA = Address("ada", "a.example")
 WALKERS = Group(1, "walkers@lists.example", Kind.DISCUSSION)
@@ -39,6 +39,10 @@ def facts(**changes: Any) -> Facts:
 
 
 STRANGER: dict[str, Any] = {"member": None}
+FORGED: dict[str, Any] = {"proof": Proof.REFUTED, "is_believed": False, "why": ("SPF fails", "no DKIM signature")}
+NOT_ACCEPTED: dict[str, Any] = {"proof": Proof.UNKNOWN, "is_believed": False}
+WHY = "SPF fails; no DKIM signature"
+DISOWNED = "From names ada@a.example, and a.example does not vouch for that"
 
 TABLE: list[tuple[Rule, dict[str, Any], Verdict | None]] = [
     # rule, what differs from an ordinary post, what the rule says
@@ -61,7 +65,35 @@ TABLE: list[tuple[Rule, dict[str, Any], Verdict | None]] = [
     (authors.banned, {"is_banned": True}, Reject("5.7.1", "ada@a.example may not post to walkers@lists.example")),
     (authors.unclear_author, {}, None),
     (authors.unclear_author, {"author": None, "author_fault": "no From"}, Hold(("the author is unclear: no From",))),
+    (authors.unproven_author, {}, None),
+    (authors.unproven_author, {"author": None, **FORGED}, None),
+    (authors.unproven_author, FORGED, Ask((f"{REFUTED}: {WHY}",))),
+    (authors.unproven_author, {**FORGED, "why": ()}, Ask((REFUTED,))),
+    (authors.unproven_author, {**FORGED, "peer_is_trusted": True}, Ask((f"{REFUTED}: {WHY}",))),
+    (authors.unproven_author, {**FORGED, "posting": Posting.ANYONE}, Ask((f"{REFUTED}: {WHY}",))),
+    (authors.unproven_author, {**FORGED, "member": member(Role.OWNER)}, Ask((f"{REFUTED}: {WHY}",))),
+    (authors.unproven_author, NOT_ACCEPTED, Ask((UNPROVEN,))),
+    (authors.unproven_author, {**FORGED, "posting": Posting.OWNERS}, Hold((f"{REFUTED}: {WHY}",))),
+    (authors.unproven_author, {**FORGED, **STRANGER}, Hold((f"{REFUTED}: {WHY}",))),
+    (authors.unproven_author, {**NOT_ACCEPTED, **STRANGER}, Hold((UNPROVEN,))),
+    (
+        authors.unproven_author,
+        {**FORGED, **STRANGER, "posting": Posting.ANYONE},
+        Reject("5.7.1", f"{DISOWNED}: {WHY}"),
+    ),
+    (
+        authors.unproven_author,
+        {**FORGED, **STRANGER, "posting": Posting.ANYONE, "peer_is_trusted": True},
+        Hold((f"{REFUTED}: {WHY}",)),
+    ),
+    (authors.unproven_author, {**NOT_ACCEPTED, **STRANGER, "posting": Posting.ANYONE}, Hold((UNPROVEN,))),
     (authors.stranger, {}, None),
+    (authors.stranger, {**STRANGER, **FORGED}, Reject("5.7.1", JOIN)),
+    (
+        authors.stranger,
+        {**STRANGER, **FORGED, "strangers": Strangers.HOLD},
+        Hold(("the author is not a member",)),
+    ),
     (authors.stranger, {"author": None, **STRANGER}, None),
     (authors.stranger, STRANGER, Reject("5.7.1", JOIN)),
     (authors.stranger, {**STRANGER, "peer_is_trusted": True}, Hold(("the author is not a member",))),
@@ -140,7 +172,7 @@ def test_each_rule_is_asked_once() -> None:
 def test_what_could_make_a_loop_is_judged_before_anything_is_answered() -> None:
     names = [rule.__name__ for rule in RULES]
     silent = [names.index(name) for name in ("own_loop", "robot")]
-    refusing = [names.index(name) for name in ("too_many_hops", "too_big", "banned", "stranger")]
+    refusing = [names.index(name) for name in ("too_many_hops", "too_big", "banned", "unproven_author", "stranger")]
     holding = [names.index(name) for name in ("moderated_group", "moderated_member", "administrative_words")]
     assert max(silent) < min(refusing)
     assert max(refusing) < min(holding)
@@ -183,6 +215,8 @@ def test_holds_pile_up_so_that_an_admin_reads_every_reason_once() -> None:
         ({"robot": "x", "is_banned": True}, "robot"),
         ({"is_banned": True, **STRANGER}, "banned"),
         ({**STRANGER, "moderated": True}, "stranger"),
+        ({**FORGED, "moderated": True, "member": member(Role.OWNER)}, "unproven_author"),
+        ({**FORGED, **STRANGER, "posting": Posting.ANYONE}, "unproven_author"),
         ({"hops": 99, "size": 2, "max_message_bytes": 1}, "too_many_hops"),
     ],
 )
@@ -229,6 +263,7 @@ EVERYTHING = st.builds(
     size=st.integers(0, 2 * MAX),
     author=st.sampled_from([ADA, None]),
     proof=st.sampled_from(Proof),
+    is_believed=st.booleans(),
     member=st.sampled_from(
         [None, *(member(role, moderated=moderated) for role in Role for moderated in (True, False))]
     ),
@@ -260,7 +295,11 @@ def test_whatever_the_facts_are_the_promises_hold(facts: Facts) -> None:
     if isinstance(verdict, Accept):
         assert judgement.by == ()
         assert facts.author is not None
+        assert facts.is_believed
         assert not policy.moderated or facts.proof is Proof.PROVEN
+    if isinstance(verdict, Ask):
+        assert facts.member is not None  # nobody else is ever written to
+        assert not facts.is_believed
     if isinstance(verdict, Hold):
         assert len(verdict.reasons) == len(set(verdict.reasons)) == len(judgement.by)
         assert not any(reason.endswith(".") for reason in verdict.reasons)

@@ -23,6 +23,7 @@ from listserv import rules
 from listserv.flows.moderating import Decided, DecidedBefore
 from listserv.flows.notifying import buttons
 from listserv.flows.site import Site
+from listserv.flows.vouching import Doubted
 from listserv.mail import command, markup
 from listserv.mail.command import Consent, Nothing, Unclear
 from listserv.mail.phrases import each
@@ -31,7 +32,7 @@ from listserv.model.account import Member
 from listserv.model.address import Address
 from listserv.model.envelope import Proof
 from listserv.model.group import Group, Joining, Kind, Mode, Policy, Posting, ReplyTo, Role, Strangers
-from listserv.model.post import Hold, HoldKind, HoldState
+from listserv.model.post import Ask, Hold, HoldKind, HoldState
 from listserv.model.token import Action
 from listserv.rules import RULES, judge
 from listserv.store.holds import Held
@@ -124,7 +125,9 @@ def hold_result(text: str) -> Facts:
 
 def hold_second(text: str) -> Facts:
     for verb in ("approve", "reject", "discard", "undo"):
-        yield {"held": hold(text), "verb": verb, "reason": text if verb == "reject" else "", "days": 2}
+        for why in ("wrong-person", "unproven"):
+            reason = text if verb == "reject" else ""
+            yield {"held": hold(text), "verb": verb, "reason": reason, "days": 2, "why": why}
 
 
 def batch_result(text: str) -> Facts:
@@ -146,6 +149,12 @@ def used_token(text: str) -> Facts:
         for is_in in (None, member(), member(Role.OWNER, Mode.NONE)):
             yield {"used": {"token": "", "state": "used", "used_at": NOW, "action": action, "is_in": is_in}}
             yield {"used": {"token": "", "state": "expired", "used_at": None, "action": action, "is_in": is_in}}
+
+
+def vouch(text: str) -> Facts:
+    one = Doubted(group(Policy(title="Sailing")), NOW, 1234)
+    yield {"posts": [one], "days": 14}
+    yield {"posts": [one] * 12, "days": 1}
 
 
 def help_(text: str) -> Facts:
@@ -181,15 +190,16 @@ FACTS: dict[str, Callable[[str], Facts]] = {
     "confirm-leave": fixed(days=7),
     "already-in": fixed(),
     "used-token": used_token,
+    "vouch": vouch,
     "help": help_,
     "refused": lambda text: iter([{"subject": text, "address": "a@lists.example.org", "why": text}]),
 }
 WITH_HTML = ("hold-post", "hold-join")
-WITH_TOKEN = {"hold-post", "hold-join", "hold-summary", "hold-second"}
+WITH_TOKEN = {"hold-post", "hold-join", "hold-summary", "hold-second", "vouch"}
 WITH_TOKEN |= {"confirm-join", "invitation", "confirm-leave", "farewell"}
 ABOUT_HOLDS = ("hold-unclear", "hold-result", "batch-result")
 WITH_TOKEN |= set(ABOUT_HOLDS)
-QUESTIONS = ("hold-second", "confirm-join", "invitation", "confirm-leave", "farewell")
+QUESTIONS = ("hold-second", "vouch", "confirm-join", "invitation", "confirm-leave", "farewell")
 PAGES: dict[str, Callable[[str], dict[str, Any]]] = {
     "page-leave": lambda text: {"group": group(Policy(title=text)), "address_hint": text, "action": text},
     "page-left": lambda text: {"group": group(Policy(title=text)), "site": replace(SITE, name=text)},
@@ -347,6 +357,15 @@ def test_a_question_quoted_without_a_mark_is_no_objection(name: str, language: s
         lines = TEXTS.mail(name, language, **facts).body.split("\n")
         for at in range(len(lines)):
             assert command.consent("\n".join(lines[at:]), None) is Consent.YES, lines[at]
+
+
+@each_language
+def test_the_question_whose_post_it_is_quoted_without_a_mark_says_no_more_than_yes(language: str) -> None:
+    for facts in given("vouch"):
+        said = TEXTS.mail("vouch", language, **facts).body
+        everything = frozenset(range(1, len(facts["posts"]) + 1))
+        for line in said.split("\n"):
+            assert command.own(f"{line}\n{said}", None, len(facts["posts"])) == everything, line
 
 
 @each_language
@@ -519,9 +538,12 @@ def _rules_reasons() -> set[str]:
     moderated = replace(seen, member=replace(member(), moderated=True))
     owners = replace(moderated, group=group(replace(strangers, posting=Posting.OWNERS)))
     only = replace(moderated, group=group(replace(strangers, posting=Posting.MODERATORS)))
-    verdicts = [judge(facts, RULES).verdict for facts in (seen, unclear, moderated, owners, only)]
-    reasons = {reason for verdict in verdicts if isinstance(verdict, Hold) for reason in verdict.reasons}
-    assert len(reasons) == 10, reasons
+    refuted = replace(seen, proof=Proof.REFUTED, is_believed=False, why=("SPF fails",))
+    unproven = replace(moderated, is_believed=False)
+    every = (seen, unclear, moderated, owners, only, refuted, unproven)
+    verdicts = [judge(facts, RULES).verdict for facts in every]
+    reasons = {reason for verdict in verdicts if isinstance(verdict, Hold | Ask) for reason in verdict.reasons}
+    assert len(reasons) == 12, reasons
     return reasons | {"an admin decides who joins this group"}
 
 
