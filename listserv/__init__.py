@@ -32,6 +32,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         automatic    is it a machine's?
         trace        Received, hops, the loop guard, a missing Date or Message-ID
         header       List-* and all other header lines that are ours; the subject tag
+        alignment    whose From a post bears: never a changed one that DMARC would have lost
         footer       what is added below a post; splice: into a part of somebody else's
         harmless     HTML that may stand in other people's mail
         signature    DKIM: hashed once an edition, signed once a copy

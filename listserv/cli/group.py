@@ -1,7 +1,6 @@
 """`listserv group`: groups are made, listed, changed and deleted."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -96,7 +95,7 @@ def show_(place: Place, name: str, as_json: bool) -> None:
         found, about = node.db.read_now(_about, name)
     settings = _settings(found)
     if as_json:
-        show.json({**about, **asdict(found.policy), "settings": settings})
+        show.json({**about, **{name: each["value"] for name, each in settings.items()}, "settings": settings})
         return
     show.facts(about.items())
     click.echo()
@@ -131,8 +130,10 @@ def set_(place: Place, name: str, pairs: Pairs) -> None:
         done = place.act(node, work)
     if isinstance(done, Refused):
         raise Faults(*done.why)
+    from listserv.model import setting
+
     for key in dict.fromkeys(key for key, _ in pairs):
-        click.echo(f"{done.address}: {key} is {show.clean(_shown(getattr(done.policy, key)))}")
+        click.echo(f"{done.address}: {key} is {show.clean(_shown(setting.value(done.policy, key)))}")
 
 
 @group.command()
@@ -201,8 +202,8 @@ def _settings(found: "Group") -> dict[str, dict[str, Any]]:
 
     return {
         name: {
-            "value": getattr(found.policy, name),
-            "default": getattr(DEFAULTS, name),
+            "value": setting.value(found.policy, name),
+            "default": setting.value(DEFAULTS, name),
             "meaning": f"{meaning}{_not_yet(name)}",
             "accepted": setting.accepted(name),
         }

@@ -90,12 +90,14 @@ def explain(
     if as_json:
         show.json(about)
         return
-    rules, facts, evidence = about.pop("rules"), about.pop("facts"), about.pop("evidence")
+    rules, facts, evidence, copies = (about.pop(name) for name in ("rules", "facts", "evidence", "copies"))
     show.facts(about.items())
     click.echo()
     show.facts([*((key, evidence[key]) for key in ("proof", "wish", "results")), ("why", "\n".join(evidence["why"]))])
     click.echo()
     show.table(("rule", "says"), ([rule["rule"], rule["says"]] for rule in rules))
+    click.echo()
+    show.facts(copies.items())
     click.echo()
     show.facts(facts.items())
 
@@ -201,7 +203,25 @@ def _explained(tx: "Tx", node: "Node", group: "Group", taken: Taken) -> dict[str
         "reply": reply,
         "evidence": evidence,
         "rules": rules,
+        "copies": _copies(tx, node, group, taken),
         "facts": _facts(facts),
+    }
+
+
+def _copies(tx: "Tx", node: "Node", group: "Group", taken: Taken) -> dict[str, Any]:
+    """How members would get it once it is accepted: whose From, why, and what of it is not as it came."""
+    from listserv.flows import distributing
+    from listserv.mail import words
+    from listserv.mail.alignment import Unchanged
+
+    said = [addition for _, addition in distributing.additions(tx, node.site, group, node.clock())]
+    dressed = distributing.dress(node.site, group, taken.reading.message, taken.envelope, said, node.keys.names)
+    is_left = isinstance(dressed.choice, Unchanged)
+    return {
+        "from": next((words.text(field.value) for field in dressed.fields if field.name == "from"), ""),
+        "because": dressed.choice.why,
+        "changed": [] if is_left else list(dressed.changes),
+        "left_out": list(dressed.changes) if is_left else [],
     }
 
 

@@ -1,18 +1,25 @@
 """A due post becomes an edition and its deliveries: load, render, save, fan out in chunks.
 
+`dress` is the look of a post: what the group wants changed, and whose From it bears.
+
 Rendering is pure and happens outside of any transaction; each step before and after it is one, and a
 crash between two of them is mended by the post's lease and its cursor.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import assert_never
 
 from listserv.access_log.events import Way
 from listserv.flows import posting
 from listserv.flows.site import Act, Site
 from listserv.hooks import Addition, Feature
-from listserv.mail import footer, header, message, trace
+from listserv.mail import alignment, footer, header, message, trace
+from listserv.mail.alignment import Choice, Kept, Rewritten, Unchanged
 from listserv.mail.footer import Edited, Insert
+from listserv.mail.message import Field, Message
+from listserv.model.envelope import Envelope
 from listserv.model.group import DeliveryStyle, Group
 from listserv.store import deliveries, groups, journal, posts, queue, schema
 from listserv.store.db import Tx
@@ -32,6 +39,22 @@ class Draft:
     additions: tuple[tuple[Feature, Addition], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Dressed:
+    """A post as its members see it, and why it bears this From.
+
+    fields   ours, then the author's
+    body     None: as it came
+    changes  what the group wants changed of what the author signed, whether it was or not
+    """
+
+    fields: tuple[Field, ...]
+    body: bytes | None
+    ad_id: int | None
+    choice: Choice
+    changes: tuple[str, ...]
+
+
 def size(tx: Tx, post: Post) -> int:
     """Octets of its message."""
     return posts.size(tx, post.digest) if post.digest else 0
@@ -49,22 +72,24 @@ def load(tx: Tx, site: Site, post: Post, now: datetime) -> Draft | None:
     if content is None:
         return None
     group = groups.get(tx, post.group_id)
+    return Draft(post, group, content, additions(tx, site, group, now))
+
+
+def additions(tx: Tx, site: Site, group: Group, now: datetime) -> tuple[tuple[Feature, Addition], ...]:
+    """What features would add to a post of this group now."""
     asked = ((feature, feature.amend(tx, group, now)) for feature in site.features if feature.amend)
-    return Draft(post, group, content, tuple((feature, said) for feature, said in asked if said is not None))
+    return tuple((feature, said) for feature, said in asked if said is not None)
 
 
 def render(site: Site, draft: Draft, own_keys: frozenset[tuple[str, str]]) -> Edition:
     """The post as all its readers get it, but for their stamps.  Pure; the same again when it is done twice."""
     post, group = draft.post, draft.group
     parsed = message.parse(draft.content)
-    guard = site.tags.loop_guard(group.list_id)
+    envelope = posting.envelope_of(post)
     id = post.message_id.strip("<>").partition("@")[0]
-    came = posting.envelope_of(post)
-    ours = (*header.results_field(came.evidence.results), *header.edition_fields(group, guard))
-    forgeable = site.forgeable_ids(trusted=came.peer.trusted)
-    theirs = header.amend(header.strip(parsed, forgeable, own_keys), group)
-    if parsed.first("message-id") is None or parsed.first("date") is None:
-        theirs = (*trace.missing(parsed, site.hostname, id, post.received_at), *theirs)
+    own = trace.missing(parsed, site.hostname, id, post.received_at)
+    said = [addition for _, addition in draft.additions]
+    dressed = dress(site, group, parsed, envelope, said, own_keys, own)
     edition = Edition(
         kind="post",
         style=group.policy.delivery.value,
@@ -72,12 +97,53 @@ def render(site: Site, draft: Draft, own_keys: frozenset[tuple[str, str]]) -> Ed
         message_id=post.message_id,
         post_id=post.id,
         group_id=group.id,
-        top=trace.received(came, site.hostname, f"{group.local}.{post.number}", group.address),
-        fields=b"".join(field.raw for field in (*ours, *theirs)),
+        top=trace.received(envelope, site.hostname, f"{group.local}.{post.number}", group.address),
+        fields=b"".join(field.raw for field in dressed.fields),
         digest=post.digest,
         start=parsed.body_at,
     )
-    return _with_additions(edition, draft, ours, theirs, parsed.body)
+    if dressed.body is None:
+        return edition
+    return replace(edition, before=dressed.body, digest=None, start=0, ad_id=dressed.ad_id)
+
+
+def dress(
+    site: Site,
+    group: Group,
+    parsed: Message,
+    came: Envelope,
+    said: Sequence[Addition],
+    own_keys: frozenset[tuple[str, str]],
+    missing: tuple[Field, ...] = (),
+) -> Dressed:
+    """The post in the good state that fits it (`alignment`).  Pure.
+
+    said     what features want to add
+    missing  Date and Message-ID, where it has none
+    """
+    author = message.author(parsed)
+    ours = (
+        *header.results_field(came.evidence.results),
+        *header.edition_fields(group, site.tags.loop_guard(group.list_id)),
+    )
+    stamp = header.stamp_fields(group.door("unsubscribe"), f"{site.url}/" if site.url else "")
+    bare = (*missing, *header.strip(parsed, site.forgeable_ids(trusted=came.peer.trusted), own_keys))
+    theirs, body, shown = _with_additions(header.amend(bare, group), parsed.body, group, said)
+    changes = alignment.changes(parsed.fields, (*ours, *stamp, *theirs), author)
+    if body is not None:
+        changes = (*changes, "body")
+    choice = alignment.choose(group.policy.from_, came.evidence, author, changes)
+    match choice:
+        case Rewritten():
+            theirs = alignment.rewrite(theirs, author, group)
+        case Unchanged():
+            plain = replace(group, policy=replace(group.policy, subject_tag=""))
+            theirs, body, shown = bare if "reply-to" in changes else header.amend(bare, plain), None, None
+        case Kept():
+            pass
+        case _:
+            assert_never(choice)
+    return Dressed((*ours, *theirs), body, shown, choice, changes)
 
 
 def save(tx: Tx, post: Post, edition: Edition, now: datetime) -> int | None:
@@ -125,18 +191,15 @@ def abandon(tx: Tx, site: Site, post: Post, now: datetime) -> None:
 
 
 def _with_additions(
-    edition: Edition, draft: Draft, ours: tuple[message.Field, ...], theirs: tuple[message.Field, ...], body: bytes
-) -> Edition:
-    """Footer and ad below the text; a post that takes none of them keeps its bytes."""
-    additions = [(Insert(said.text, said.html or None), said.ad_id) for _, said in draft.additions]
-    if draft.group.policy.footer:
-        additions.insert(0, (Insert(draft.group.policy.footer), None))
+    theirs: tuple[Field, ...], body: bytes, group: Group, said: Sequence[Addition]
+) -> tuple[tuple[Field, ...], bytes | None, int | None]:
+    """Footer and ad below the text, and which ad; None: the post takes none of them and keeps its bytes."""
+    inserts = [(Insert(each.text, each.html or None), each.ad_id) for each in said]
+    if group.policy.footer:
+        inserts.insert(0, (Insert(group.policy.footer), None))
     changed, shown = False, None
-    for insert, ad_id in additions:
+    for insert, ad_id in inserts:
         edited = footer.append(theirs, body, insert)
         if isinstance(edited, Edited):
             theirs, body, changed, shown = edited.fields, edited.body, True, shown or ad_id
-    if not changed:
-        return edition
-    fields = b"".join(field.raw for field in (*ours, *theirs))
-    return replace(edition, fields=fields, before=body, digest=None, start=0, ad_id=shown)
+    return theirs, body if changed else None, shown

@@ -89,10 +89,10 @@ def change(act: Act, group: Group, pairs: Pairs, languages: Collection[str]) -> 
     policy = _changed(act, group.policy, pairs, languages)
     if isinstance(policy, Refused):
         return policy
-    other = [key for key in setting.NAMES if getattr(policy, key) != getattr(group.policy, key)]
+    other = [key for key in setting.NAMES if setting.value(policy, key) != setting.value(group.policy, key)]
     if other:
         groups.change(act.tx, group.id, policy)
-        said = tuple(key if key in setting.FREE_TEXT else _pair(key, getattr(policy, key)) for key in other)
+        said = tuple(key if key in setting.FREE_TEXT else _pair(key, setting.value(policy, key)) for key in other)
         journal.write(act.tx, events.group_changed(act.now, act.who, group=group.address, changes=said))
     return replace(group, policy=policy)
 

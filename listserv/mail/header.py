@@ -91,6 +91,24 @@ def mailto(where: str) -> str:
     return "<mailto:" + quote(where, safe="!$'*+@") + ">"
 
 
+def made(name: str, value: str) -> Field:
+    """A field of free text."""
+    return _made(name, field(name, value))
+
+
+def made_mailbox(name: str, *mailboxes: tuple[str, Address | str]) -> Field:
+    return _made(name, mailbox_field(name, *mailboxes))
+
+
+def signature_tags(value: bytes) -> dict[str, str]:
+    """The tags of a DKIM-Signature, in lower case and without blanks (RFC 6376 §3.2)."""
+    tags: dict[str, str] = {}
+    for tag in re.sub(rb"[ \t]+", b"", value).split(b";"):
+        name, _, content = tag.decode("latin-1").partition("=")
+        tags.setdefault(name, content.lower())
+    return tags
+
+
 def edition_fields(group: Group, guard: str) -> tuple[Field, ...]:
     """What is the same for all members, in writing order.
 
@@ -176,10 +194,7 @@ def _left_behind(each: Field, ids: frozenset[str], keys: frozenset[tuple[str, st
 
 def _signer(value: bytes) -> tuple[str, str]:
     """d= and s= of a DKIM-Signature, in lower case."""
-    tags: dict[str, str] = {}
-    for tag in re.sub(rb"[ \t]+", b"", value).split(b";"):
-        name, _, content = tag.decode("latin-1").partition("=")
-        tags.setdefault(name, content.lower())
+    tags = signature_tags(value)
     return tags.get("d", ""), tags.get("s", "")
 
 

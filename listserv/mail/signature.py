@@ -41,6 +41,7 @@ SIGNED = frozenset(OVERSIGNED) | {
     *("date", "message-id", "in-reply-to", "references", "auto-submitted"),
     *("content-id", "content-description", "content-disposition", "content-language"),
     *("list-help", "list-post", "list-owner", "list-subscribe", "list-archive", "archived-at", "feedback-id"),
+    "x-original-from",
 }
 
 NEW_KEY_BITS = 2048

@@ -46,6 +46,19 @@ class ReplyTo(StrEnum):
     GROUP = "group"
 
 
+class From(StrEnum):
+    """Whose address a post bears.
+
+    auto    the author's; the group's when his domain's DMARC policy would lose what we change
+    author  his always; what that policy would lose is not changed
+    group   the group's always
+    """
+
+    AUTO = "auto"
+    AUTHOR = "author"
+    GROUP = "group"
+
+
 class Role(StrEnum):
     MEMBER = "member"
     MODERATOR = "moderator"
@@ -67,7 +80,8 @@ class Mode(StrEnum):
 class Policy:
     """What a group's owners decide.  The database holds only the differences from these defaults.
 
-    `help` in a field's metadata is the sentence that `group show` prints.
+    `help` in a field's metadata is the sentence that `group show` prints.  A name that Python keeps for itself has a
+    line behind it, `from_`; people and programs write it without (`model.setting`).
     """
 
     title: str = field(default="", metadata={"help": "name of the group in List-Id and notices"})
@@ -88,6 +102,7 @@ class Policy:
     subject_tag: str = field(default="", metadata={"help": "put before every subject, e.g. [sailing]"})
     footer: str = field(default="", metadata={"help": "text put below every post"})
     reply_to: ReplyTo = field(default=ReplyTo.AUTHOR, metadata={"help": "where replies go by default"})
+    from_: From = field(default=From.AUTO, metadata={"help": "whose address posts bear, as DMARC asks, or always one"})
     max_message_bytes: int = field(
         default=0, metadata={"help": "largest post; 0: what [smtp] max_message_bytes allows"}
     )

@@ -15,8 +15,9 @@ from listserv.model.group import DEFAULTS, Mode, Policy
 
 Pairs = Iterable[tuple[str, str]]
 
-NAMES: tuple[str, ...] = tuple(each.name for each in fields(Policy))
-HELP: Mapping[str, str] = {each.name: each.metadata["help"] for each in fields(Policy)}
+_FIELDS: Mapping[str, str] = {each.name.rstrip("_"): each.name for each in fields(Policy)}  # as written → in Policy
+NAMES: tuple[str, ...] = tuple(_FIELDS)
+HELP: Mapping[str, str] = {each.name.rstrip("_"): each.metadata["help"] for each in fields(Policy)}
 SEVERAL_LINES = ("description", "footer")
 FREE_TEXT = ("title", "description", "subject_tag", "footer")  # the access log names them without their value
 LONGEST = {"title": 100, "description": 2000, "language": 12, "subject_tag": 60, "footer": 4000}  # characters
@@ -44,14 +45,19 @@ def changed(policy: Policy, pairs: Pairs) -> Policy | tuple[str, ...]:
     values: dict[str, Any] = {}
     faults: list[str] = []
     for key, text in pairs:
-        value = read(key, text)
-        if isinstance(value, Wrong):
-            faults.append(f"{key}: {value.why}")
+        said = read(key, text)
+        if isinstance(said, Wrong):
+            faults.append(f"{key}: {said.why}")
         elif key in values:
             faults.append(f"{key}: given twice")
         else:
-            values[key] = value
-    return tuple(faults) if faults else replace(policy, **values)
+            values[key] = said
+    return tuple(faults) if faults else replace(policy, **{_FIELDS[key]: value for key, value in values.items()})
+
+
+def value(policy: Policy, key: str) -> Any:
+    """What the policy says, by the name that people write."""
+    return getattr(policy, _FIELDS[key])
 
 
 def read(key: str, text: str) -> Any | Wrong:
@@ -60,7 +66,7 @@ def read(key: str, text: str) -> Any | Wrong:
         return Wrong(unknown(key, NAMES))
     if text.strip().lower() in NOT_YET.get(key, ()):
         return Wrong(f"{text.strip().lower()} is not built yet; accepted: {accepted(key)}")
-    default = getattr(DEFAULTS, key)
+    default = value(DEFAULTS, key)
     match default:
         case bool():
             return flag(text)
@@ -76,7 +82,7 @@ def read(key: str, text: str) -> Any | Wrong:
 
 def accepted(key: str) -> str:
     """What may be written, for a person."""
-    default = getattr(DEFAULTS, key)
+    default = value(DEFAULTS, key)
     match default:
         case bool():
             return "no" if NOT_YET.get(key) else "yes, no"

@@ -198,3 +198,17 @@ def test_a_title_cannot_speak_to_the_terminal(shell: Shell) -> None:
 @pytest.mark.parametrize("command", ["create", "list", "show", "set", "delete"])
 def test_each_command_has_help_with_an_example(shell: Shell, command: str) -> None:
     assert f"listserv group {command}" in shell.ok("group", command, "--help")
+
+
+def test_a_setting_is_called_everywhere_what_people_write(shell: Shell) -> None:
+    shell.ok(*SAILING)
+    assert "sailing@lists.example: from is author" in shell.ok("group", "set", "sailing", "from=author")
+    about = shell.json("group", "show", "sailing")
+    assert (about["from"], about["settings"]["from"]["value"], about["settings"]["from"]["default"]) == (
+        "author",
+        "author",
+        "auto",
+    )
+    assert "from_" not in str(about)
+    assert shell.log("group.changed")[-1]["changes"] == ["from=author"]
+    assert "did you mean from?" in shell.fails("group", "set", "sailing", "from_=auto")[0]

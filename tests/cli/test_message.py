@@ -146,6 +146,18 @@ def test_an_honest_post_is_accepted_and_no_rule_spoke(sailing: Shell) -> None:
     assert "bob@b.example" in shown
 
 
+def test_it_says_whose_from_members_see_and_why(sailing: Shell) -> None:
+    copies = explained(sailing, POST)["copies"]
+    assert copies["from"] == "Bob <bob@b.example>"
+    assert "not looked up" in copies["because"]
+    assert (copies["changed"], copies["left_out"]) == ([], [])
+    sailing.ok("group", "set", "sailing", "from=group", "subject_tag=[sail]")
+    copies = explained(sailing, POST)["copies"]
+    assert copies["from"] == "Bob via sailing <sailing@lists.example>"
+    assert copies["because"].startswith("from=group")
+    assert copies["changed"] == ["subject"]
+
+
 def test_a_robot_is_discarded_and_a_repeat_is_known(sailing: Shell) -> None:
     about = explained(sailing, "Auto-Submitted: auto-replied\n" + POST)
     assert (about["verdict"], about["rules"][0]["rule"]) == ("discard", "robot")

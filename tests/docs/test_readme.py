@@ -133,7 +133,7 @@ def test_readme_lists_the_settings_of_groups_with_their_defaults() -> None:
     said = {}
     for names_, default, _ in rows(section("Groups")):
         said |= dict.fromkeys(CODE.findall(names_), default.strip("`").replace("empty", ""))
-    assert said == {name: setting.written(getattr(DEFAULTS, name)) for name in setting.NAMES}
+    assert said == {name: setting.written(setting.value(DEFAULTS, name)) for name in setting.NAMES}
 
 
 def test_readme_says_what_is_not_built_and_nothing_else() -> None:

@@ -11,6 +11,7 @@ from listserv.features import ads as feature
 from listserv.features.ads import Added, Refused
 from listserv.hooks import Addition
 from listserv.mail import harmless
+from listserv.model.envelope import Evidence, Proof, Wish
 from listserv.model.group import Group, Kind, Policy
 from listserv.store import ads, groups
 from listserv.store.ads import NewAd
@@ -276,3 +277,14 @@ def test_html_that_passes_has_only_elements_of_the_list(html: str) -> None:
 
     if harmless.fault_in(html) == "":
         Reader().feed(html)
+
+
+async def test_where_it_would_have_the_post_lost_it_is_left_out_and_not_counted(url: str, tmp_path: Path) -> None:
+    async with house(url, tmp_path) as here:
+        group = here.group("walkers@lists.example", ["ada@a.example"], from_="author")
+        id = add(here, HELLO)
+        reject = Evidence(Proof.PROVEN, Wish.REJECT, "dmarc=pass")
+        await here.hand_in(group.address, mail("ada@a.example", group.address), reject)
+        await here.quiet()
+        assert "Boats" not in words(here.notice("ada@a.example"))
+        assert here.node.db.read_now(ads.counts, [id]) == []

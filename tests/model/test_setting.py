@@ -60,7 +60,7 @@ def test_no_text_is_ever_an_exception_and_what_is_read_can_be_written(key: str, 
     if isinstance(value, Wrong):
         assert value.why
     else:
-        assert type(value) is type(getattr(DEFAULTS, key))
+        assert type(value) is type(setting.value(DEFAULTS, key))
         assert setting.read(key, setting.written(value)) == value
 
 
@@ -75,4 +75,4 @@ def test_all_faults_come_together_and_change_nothing() -> None:
 def test_every_setting_has_a_meaning_and_says_what_it_accepts(key: str) -> None:
     assert setting.HELP[key]
     assert setting.accepted(key)
-    assert setting.read(key, setting.written(getattr(DEFAULTS, key))) == getattr(DEFAULTS, key)
+    assert setting.read(key, setting.written(setting.value(DEFAULTS, key))) == setting.value(DEFAULTS, key)

@@ -7,11 +7,14 @@ import dkim
 import pytest
 
 from listserv.mail import signature
+from listserv.model.envelope import Evidence, Proof, Wish
 from tests.kit.house import House, house, mail, read
 
 ADA = "ada@a.example"
 BOB = "bob@b.example"
 WALKERS = "walkers@lists.example"
+QUIET = "quiet@lists.example"
+OWN = "own@lists.example"
 STAMP = (b"dkim-signature", b"list-unsubscribe", b"list-unsubscribe-post")
 
 
@@ -154,3 +157,38 @@ async def test_fifty_hops_are_a_loop(url: str, folder: Path) -> None:
         here.group(WALKERS, [ADA])
         hops = b"".join(b"Received: by hop%d.example; Sun, 22 Nov 2026 10:00:00 +0000\r\n" % n for n in range(51))
         assert (await here.send(ADA, WALKERS, hops + mail(ADA, WALKERS))).startswith("554 5.4.6")
+
+
+async def test_a_changed_post_of_a_domain_that_enforces_leaves_in_the_groups_name(url: str, folder: Path) -> None:
+    key = signature.new_key()
+    record = signature.dns_record(signature.load_key(key)).encode()
+    reject = Evidence(Proof.PROVEN, Wish.REJECT, "dmarc=pass")
+    async with house(url, folder) as here:
+        here.group(WALKERS, [ADA, BOB], title="Walkers", footer="Since 1920")
+        here.group(QUIET, [ADA, BOB])
+        here.group(OWN, [ADA, BOB], footer="Since 1920", from_="author")
+        dns = published(here, {b"s1._domainkey.a.example.": record})
+        copies: dict[str, bytes] = {}
+        for group in (WALKERS, QUIET, OWN):
+            content = mail(f"Ada <{ADA}>", group, f"To {group}")
+            sealed = dkim.sign(content, b"s1", b"a.example", key) + content
+            assert "accepted" in await here.hand_in(group, sealed, reject)
+            await here.quiet()
+            copies[group] = here.notice(BOB)
+
+        # the group's domain vouches for what is changed, with the author in sight, and answers go to her
+        said = read(copies[WALKERS])
+        assert said["From"] == f"Ada via Walkers <{WALKERS}>"
+        assert (said["Reply-To"], said["X-Original-From"]) == (f"Ada <{ADA}>", f"Ada <{ADA}>")
+        assert "Since 1920" in said.get_content()
+        assert dkim.DKIM(copies[WALKERS]).verify(0, dnsfunc=dns)
+        tags = re.sub(rb"\s", b"", copies[WALKERS].partition(b"DKIM-Signature:")[2].partition(b"bh=")[0])
+        assert b"d=lists.example;" in tags
+        assert {b"from", b"reply-to", b"cc", b"x-original-from"} <= set(
+            tags.partition(b"h=")[2].rstrip(b";").split(b":")
+        )
+        # where nothing is changed, or may be, it is hers, and her own signature holds
+        for group in (QUIET, OWN):
+            assert read(copies[group])["From"] == f"Ada <{ADA}>"
+            assert b"Since 1920" not in copies[group]
+            assert all(dkim.DKIM(copies[group]).verify(index, dnsfunc=dns) for index in (0, 1))
