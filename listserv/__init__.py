@@ -43,7 +43,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         lookups      questions to the DNS and what it says, as values
         tag          unguessable words: return paths, leave links, tokens
         notice       messages of our own
-        report       bounces as values
+        report       bounces as values; blame: what a refusal is about
         command      what a reply says: approve, reject, yes, no …
         quoting      what somebody wrote himself in a reply; markup: the same in HTML; phrases: clients and languages
     rules/           JUDGEMENT: facts → verdict, pure

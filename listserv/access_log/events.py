@@ -345,6 +345,11 @@ def bounce_reported(at: datetime, who: Who, *, group: str, message_id: str, memb
     return _line("bounce.reported", at, who, group=group, message_id=message_id, member=member, status=status)
 
 
+def message_refused(at: datetime, who: Who, *, group: str, message_id: str, member: str, status: str) -> Line:
+    """A report says that a member's server did not want the message (policy, spam, size); charged to no mailbox."""
+    return _line("message.refused", at, who, group=group, message_id=message_id, member=member, status=status)
+
+
 def bounce_forged(at: datetime, who: Who, *, group: str, mail_from: str) -> Line:
     """A bounce was refused at RCPT: its tag is not ours."""
     return _line("bounce.forged", at, who, group=group, mail_from=mail_from)

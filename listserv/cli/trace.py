@@ -8,7 +8,9 @@ import click
 
 from listserv.cli import show
 from listserv.cli.main import Place
-from listserv.mail import message, words
+from listserv.flows.bouncing import REFUSED
+from listserv.mail import blame, message, words
+from listserv.mail.blame import Blame
 from listserv.store import tracing
 from listserv.store.db import Tx
 from listserv.store.tracing import CopyOf, Decided, Event, Posted
@@ -26,8 +28,23 @@ class Trace:
     copies: list[CopyOf]
 
     @property
+    def charged(self) -> dict[str, int]:
+        """How many copies did not arrive because of what: their mailbox, or the message itself."""
+        reported = [event.what for event in self.events]
+        on_the_wire = [charged_to(copy) for copy in self.copies]
+        return {
+            "mailbox": reported.count("bounced"),
+            "message": on_the_wire.count(Blame.MESSAGE) + reported.count(REFUSED),
+        }
+
+    @property
     def is_empty(self) -> bool:
         return not (self.events or self.posts or self.copies)
+
+
+def charged_to(copy: CopyOf) -> Blame | None:
+    """What the last reply says of a copy that has failed; None for all others."""
+    return blame.of_reply(copy.reply) if copy.state == "failed" else None
 
 
 @click.command()
@@ -93,8 +110,12 @@ def _object(id: str, found: Trace) -> dict[str, object]:
         "events": found.events,
         "posts": [{name: getattr(post, name) for name in Posted.__slots__ if name != "digest"} for post in found.posts],
         "holds": found.holds,
+        "charged": found.charged,
         "deliveries": {
-            recipient: {name: getattr(copy, name) for name in CopyOf.__slots__ if name != "recipient"}
+            recipient: {
+                **{name: getattr(copy, name) for name in CopyOf.__slots__ if name != "recipient"},
+                "charged_to": charged_to(copy),
+            }
             for recipient, copy in copies.items()
         },
     }
@@ -118,3 +139,7 @@ def _print(id: str, found: Trace) -> None:
             (each.recipient, each.state, each.tries, each.done_at or each.due, each.reply) for each in found.copies
         ]
         show.table(("RECIPIENT", "STATE", "TRIES", "AT", "REPLY"), copies)
+    if found.charged["message"]:
+        click.echo(f"\nrefused as a message, by policy or content: {found.charged['message']}; no mailbox is charged")
+    if found.charged["mailbox"]:
+        click.echo(f"charged to mailboxes that are not there: {found.charged['mailbox']}")

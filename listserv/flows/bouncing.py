@@ -1,23 +1,28 @@
-"""Bounces: what the world says about a mailbox, by a report or on the wire, charged to that mailbox and no other.
+"""Bounces: what the world says by a report or on the wire, charged to what it is about.
 
-Nothing is suspended by it yet; it is counted, at most once a day, and shown.
+That a mailbox is not there is charged to that mailbox and no other; nothing is suspended by it yet, it is counted, at
+most once a day, and shown.  That a receiver did not want the message (policy, authentication, spam, size) is charged
+to the message: it stands in its trace and in the group's counts, and no mailbox is the worse for it.
 """
 
 import re
 from datetime import timedelta
+from typing import assert_never
 
 from listserv.access_log import events
 from listserv.access_log.events import Way
 from listserv.flows.joining import RECEIVED
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
-from listserv.mail import report
+from listserv.mail import blame, report
+from listserv.mail.blame import Blame
 from listserv.model.envelope import Reply
 from listserv.model.group import Group
 from listserv.store import accounts, bounces, deliveries, groups, journal
 from listserv.store.deliveries import Addressed
 
-_STATUS = re.compile(r"5\d\d[ -](5\.1\.(?![789]\b)\d{1,3})\b")  # 5.1.7 to 5.1.9 are about the sender
+REFUSED = "refused"  # in the trace and the counts: the message was not wanted
+_CODE = re.compile(r"5\.\d{1,3}\.\d{1,3}")
 
 
 def take(act: Act, group: Group, reading: Reading, tag: str) -> Reply:
@@ -27,6 +32,8 @@ def take(act: Act, group: Group, reading: Reading, tag: str) -> Reply:
     said = report.read(reading.message)
     if copy is not None and said is not None and said.hard:
         charge(act, group, copy, said.hard[0].status, said.hard[0].diagnostic)
+    elif copy is not None and said is not None and said.refused:
+        _refused(act, group, copy, said.refused[0].status, said.refused[0].diagnostic)
     else:
         line = events.report_logged(
             act.now,
@@ -41,11 +48,34 @@ def take(act: Act, group: Group, reading: Reading, tag: str) -> Reply:
 
 
 def refused_on_the_wire(act: Act, id: int, reply: str) -> None:
-    """A delivery that ended with 5xx: charged when the reply says that the mailbox is not there (5.1.x)."""
-    status = _STATUS.match(reply)
-    copy = deliveries.addressed(act.tx, id)
-    if status and copy is not None and copy.group_id is not None and copy.mailbox_id is not None:
-        charge(act, groups.get(act.tx, copy.group_id), copy, status[1], reply)
+    """A delivery that ended with 5xx; its reply stands in the delivery's own row."""
+    match blame.of_reply(reply):
+        case Blame.MAILBOX:
+            copy = deliveries.addressed(act.tx, id)
+            if copy is not None and copy.group_id is not None and copy.mailbox_id is not None:
+                charge(act, groups.get(act.tx, copy.group_id), copy, _status(reply), reply)
+        case Blame.MESSAGE:
+            copy = deliveries.addressed(act.tx, id)
+            journal.count(act.tx, act.now.date(), copy.group_id if copy else None, REFUSED)
+        case Blame.NOBODY:
+            pass
+        case other:
+            assert_never(other)
+
+
+def _status(reply: str) -> str:
+    found = _CODE.search(reply)
+    return found[0] if found else ""
+
+
+def _refused(act: Act, group: Group, copy: Addressed, status: str, diagnostic: str) -> None:
+    """A report that the message was not wanted; on the wire the copy's own row says so."""
+    line = events.message_refused(
+        act.now, act.who, group=group.address, message_id=copy.message_id, member=copy.recipient, status=status
+    )
+    journal.write(act.tx, line)
+    journal.note(act.tx, copy.message_id, act.now, REFUSED, f"{copy.recipient}: {status} {diagnostic}")
+    journal.count(act.tx, act.now.date(), group.id, REFUSED)
 
 
 def charge(act: Act, group: Group, copy: Addressed, status: str, diagnostic: str) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from listserv.mail import message, mime, words
+from listserv.mail import blame, message, mime, words
+from listserv.mail.blame import Blame
 from listserv.mail.message import Field, Message
 from listserv.mail.mime import Part
 
@@ -55,10 +56,13 @@ class RecipientStatus:
     diagnostic: str
 
     @property
+    def blame(self) -> Blame:
+        return blame.of(self.status, self.diagnostic) if self.action is Action.FAILED else Blame.NOBODY
+
+    @property
     def hard(self) -> bool:
-        """The address is no good (5.1.x, RFC 3463 §3.2), not the message or the day; 5.1.7 to 5.1.9 mean our side."""
-        about_us = self.status in ("5.1.7", "5.1.8", "5.1.9")
-        return self.action is Action.FAILED and self.status.startswith("5.1.") and not about_us
+        """The address is no good, not the message or the day."""
+        return self.blame is Blame.MAILBOX
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,11 @@ class Report:
     @property
     def hard(self) -> tuple[RecipientStatus, ...]:
         return tuple(recipient for recipient in self.recipients if recipient.hard)
+
+    @property
+    def refused(self) -> tuple[RecipientStatus, ...]:
+        """Those whose server did not want the message."""
+        return tuple(recipient for recipient in self.recipients if recipient.blame is Blame.MESSAGE)
 
 
 def read(post: Message) -> Report | None:

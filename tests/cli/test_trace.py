@@ -63,3 +63,26 @@ def test_an_unknown_message_is_one_line(shell: Shell) -> None:
     [line] = shell.fails("trace", "nobody@knows.example")
     assert line.startswith("Error: nothing is known of <nobody@knows.example>")
     assert shell.run("trace").exit_code == 2
+
+
+async def test_a_trace_says_what_a_refusal_was_about(shells: Shell) -> None:
+    async with daemon(shells) as here:
+        here.group(GROUP, ["ada@a.example", "bob@b.example", "cy@c.example", "dan@d.example"])
+        here.world.answers |= {
+            "bob@b.example": "550 5.7.26 not accepted due to domain's DMARC policy",
+            "cy@c.example": "550 5.1.1 User unknown",
+            "dan@d.example": "552 5.2.2 mailbox full",
+        }
+        await here.send("ada@a.example", GROUP, mail("ada@a.example", GROUP, Message_ID="<1@a.example>"))
+        await here.quiet()
+        traced = shells.json("trace", "1@a.example")
+        assert traced["charged"] == {"mailbox": 1, "message": 1}
+        assert {to: copy["charged_to"] for to, copy in traced["deliveries"].items()} == {
+            "ada@a.example": None,
+            "bob@b.example": "message",
+            "cy@c.example": "mailbox",
+            "dan@d.example": "nobody",
+        }
+        said = shells.ok("trace", "1@a.example")
+        assert "refused as a message, by policy or content: 1" in said
+        assert "charged to mailboxes that are not there: 1" in said

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from listserv.store import journal
 from tests.kit.house import House, house, mail, read, words
 
 OWNER = "owner@o.example"
@@ -199,12 +200,13 @@ async def test_a_report_of_a_dead_mailbox_is_charged_to_it_once_a_day(url: str, 
         await here.post(ADA, WALKERS)
         await here.quiet()
         path = here.world.envelopes[-1].mail_from
-        for status in ("5.2.2", "5.1.1", "5.1.1"):
+        for status in ("5.2.2", "5.1.1", "5.1.1", "5.7.26"):
             assert (await here.send("", path, bounce(ADA, status))).startswith("250")
         await here.quiet()
         actions = [line["action"] for line in here.log()]
         assert actions.count("bounce.reported") == 2
         assert actions.count("report.logged") == 1
+        assert actions.count("message.refused") == 1
         member = here.member(group, ADA)
         assert member is not None
         assert member.bounces == 1
@@ -220,6 +222,7 @@ async def test_a_5xx_on_the_wire_is_charged_alike(url: str, folder: Path) -> Non
         await here.quiet()
         charged = {name: here.member(group, name) for name in (ADA, NEW)}
         assert {name: member.bounces for name, member in charged.items() if member} == {ADA: 1, NEW: 0}
+        assert here.node.db.read_now(journal.counted, "refused") == 1
 
 
 async def test_the_same_post_sent_again_is_taken_and_not_distributed_again(url: str, folder: Path) -> None:
