@@ -180,7 +180,6 @@ def _explained(tx: "Tx", node: "Node", group: "Group", taken: Taken) -> dict[str
     from listserv.flows import posting
     from listserv.flows.site import Act
     from listserv.rules import RULES
-    from listserv.store import posts
 
     act = Act(tx, node.site, node.clock(), node.site.who(Way.SHELL))
     facts = posting.gather(act, group, taken.envelope, taken.reading)
@@ -188,7 +187,7 @@ def _explained(tx: "Tx", node: "Node", group: "Group", taken: Taken) -> dict[str
     spoke = [rule for rule in RULES if rule.__name__ in judgement.by]
     about = {"group": group.address, "message_id": taken.reading.message_id, "subject": taken.reading.subject}
     outcome, reply = _outcome(judgement.verdict, group)
-    before = posts.seen_before(tx, group.id, taken.reading.key)
+    before = posting.known_already(act, group, taken.reading)
     rules = [{"rule": rule.__name__, "verdict": _word(rule(facts)), "says": _says(rule(facts))} for rule in spoke]
     if taken.refusal is not None:
         outcome, reply, before = "reject", str(taken.refusal), None

@@ -25,7 +25,9 @@ REPLACED = "the same post came from its proven author"
 
 def take(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
     """The verdict as a reply; what it promises is written down in this transaction."""
-    before = known_already(act, group, reading)
+    doubted = posts.doubted(reading.key)
+    seen = posts.seen_among(act.tx, group.id, (reading.key, doubted))
+    before = _known_already(act, group, reading, seen)
     if before is not None:
         _log_repeat(act, group, envelope, reading)
         return Reply(250, "2.0.0", f"{before} (known already)")
@@ -46,21 +48,23 @@ def take(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
         case _:
             assert_never(judgement.verdict)
     believed = act.site.believes(reading.proof)
-    if believed:
+    if believed and doubted in seen:
         _replace_doubted(act, group, reading)
-    key = reading.key if believed else posts.doubted(reading.key)
-    posts.remember(act.tx, group.id, key, said, act.now)
+    posts.remember(act.tx, group.id, reading.key if believed else doubted, said, act.now)
     return Reply(250, "2.0.0", said)
 
 
 def known_already(act: Act, group: Group, reading: Reading) -> str | None:
-    """What was answered to the same post before, or None; to a believed one a doubted copy says nothing that waits."""
-    before = posts.seen_before(act.tx, group.id, reading.key)
-    doubted = posts.seen_before(act.tx, group.id, posts.doubted(reading.key)) if before is None else None
-    if before is not None or doubted is None or not act.site.believes(reading.proof):
-        return before if before is not None else doubted
-    went_on = any(post.number is not None for post in _copies(act, group, reading))
-    return doubted if went_on else None
+    """What was answered to the same post before, or None.  A believed one is no repeat of a doubted one that waits."""
+    seen = posts.seen_among(act.tx, group.id, (reading.key, posts.doubted(reading.key)))
+    return _known_already(act, group, reading, seen)
+
+
+def _known_already(act: Act, group: Group, reading: Reading, seen: Mapping[bytes, str]) -> str | None:
+    if reading.key in seen or not seen:
+        return seen.get(reading.key)
+    went_on = not act.site.believes(reading.proof) or any(post.number for post in _copies(act, group, reading))
+    return seen[posts.doubted(reading.key)] if went_on else None
 
 
 def _copies(act: Act, group: Group, reading: Reading) -> list[Post]:
@@ -69,8 +73,6 @@ def _copies(act: Act, group: Group, reading: Reading) -> list[Post]:
 
 def _replace_doubted(act: Act, group: Group, reading: Reading) -> None:
     """What waits in this author's name under this Message-ID, and was not believed, is thrown away."""
-    if posts.seen_before(act.tx, group.id, posts.doubted(reading.key)) is None:
-        return
     for post in _copies(act, group, reading):
         held = holds.of_post(act.tx, post.id) if post.state == "held" else None
         if held is None or act.site.believes(envelope_of(post).proof):

@@ -3,7 +3,7 @@
 `read` is pure and happens before the transaction; `welcome` answers RCPT; `take` is the transaction.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from listserv.access_log import events
@@ -92,6 +92,7 @@ def note_forgery(tx: Tx, site: Site, peer: Peer, mail_from: str, group: Group, n
 
 def take(tx: Tx, site: Site, envelope: Envelope, reading: Reading) -> tuple[Reply, ...]:
     """Write down what this message means to each of its recipients: one reply for SMTP, one each for LMTP."""
+    reading = replace(reading, proof=envelope.proof)  # it may have been read before anybody knew
     who = site.writer(envelope.peer, reading.author_address or envelope.mail_from)
     act = Act(tx, site, envelope.at, who)
     replies = _each(act, envelope, reading)

@@ -1,7 +1,7 @@
 """Messages as they came, and the posts that they are."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -94,6 +94,12 @@ def seen_before(tx: Tx, group_id: int, key: bytes) -> str | None:
     """What was answered to the same post before, or None."""
     known = select(seen.c.reply).where(seen.c.group_id == group_id, seen.c.key == key)
     return tx.execute(known).scalar_one_or_none()
+
+
+def seen_among(tx: Tx, group_id: int, keys: Collection[bytes]) -> dict[bytes, str]:
+    """Of these keys those that were seen, with what was answered."""
+    known = select(seen.c.key, seen.c.reply).where(seen.c.group_id == group_id, seen.c.key.in_(keys))
+    return {bytes(row.key): row.reply for row in tx.execute(known)}
 
 
 def forget(tx: Tx, before: datetime) -> int:
