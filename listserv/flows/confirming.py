@@ -1,7 +1,9 @@
 """Answers to our own mails: a token in the address, or in the Message-ID that the answer refers to."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from listserv.access_log import events
 from listserv.flows import believing, joining, moderating, notifying
@@ -17,6 +19,7 @@ from listserv.mail.recipient import Door
 from listserv.model.account import Member
 from listserv.model.envelope import Reply
 from listserv.model.group import Group
+from listserv.model.post import HoldState
 from listserv.model.token import Action, Token
 from listserv.store import accounts, budgets, holds, journal, tokens
 from listserv.store.holds import Held
@@ -175,46 +178,97 @@ def _from_elsewhere(
     if owner is None or isinstance(said, Nothing | Unclear):
         return _refuse(act, group, token.action, why)
     if not tokens.unanswered_since(act.tx, owner.key, act.now - SECOND_WITHIN, Action.SECOND, hold_id=held.id):
-        word = type(said).__name__.lower()
-        doc = {"verb": word, "reason": said.reason if isinstance(said, Reject) else ""}
+        word, reason = _written(said)
+        doc = {"verb": word, "reason": reason}
         second = notifying.issue(
             act, Action.SECOND, owner.key, doc, lives=SECOND_WITHIN, group_id=group.id, hold_id=held.id
         )
-        facts = {"held": held, "verb": word, "reason": doc["reason"], "days": SECOND_WITHIN.days, "why": why}
+        facts = {"held": held, "verb": word, "reason": reason, "days": SECOND_WITHIN.days, "why": why}
         letter = Letter("hold-second", facts, second)
         notifying.send(act, group, notifying.to_member(group, owner), letter)
     return _refuse(act, group, token.action, why)
 
 
 def _second(act: Act, group: Group, reading: Reading, token: Token) -> None:
-    """The admin has said from his own mailbox that the decision was his."""
+    """The admin has said from his own mailbox that the decision was his, or the many that a summary asked for."""
     admin = accounts.admin(act.tx, group.id, token.actor)
-    if admin is None or token.hold_id is None or holds.get(act.tx, token.hold_id) is None:
+    if admin is None:
         return
-    verbs: dict[str, Verb] = {"approve": Approve(), "discard": Discard(), "undo": Undo()}
-    verb = verbs.get(token.doc["verb"], Reject(token.doc["reason"]))
-    _answer(act, group, reading, admin, moderating.decide(act, group, token.hold_id, verb, admin.key), verb)
+    if "each" in token.doc:
+        said = [(id, _read(word, reason)) for id, word, reason in token.doc["each"]]
+        ids = [id for id, _ in said]
+        waiting = holds.some(act.tx, ids)
+        results = [
+            (n, moderating.decide(act, group, id, verb, admin.key))
+            for n, (held, (id, verb)) in enumerate(zip(waiting, said, strict=True), 1)
+            if held is not None
+        ]
+        _tell_results(act, group, reading, admin, {"results": results, "line": "", "waiting": waiting}, ids)
+    elif token.hold_id is not None and holds.get(act.tx, token.hold_id) is not None:
+        verb = _read(token.doc["verb"], token.doc["reason"])
+        _answer(act, group, reading, admin, moderating.decide(act, group, token.hold_id, verb, admin.key), verb)
 
 
 def _decide_batch(act: Act, group: Group, reading: Reading, token: Token) -> Reply:
     """An answer to a summary: one line for many."""
+    said = command.batch(reading.plain, reading.html)
     admin = accounts.admin(act.tx, group.id, reading.author_address)
     if admin is None or not act.site.believes(reading.proof):
-        return _refuse(act, group, token.action, "wrong-person" if admin is None else "unproven")
-    said = command.batch(reading.plain, reading.html)
+        return _batch_from_elsewhere(act, group, token, said, "wrong-person" if admin is None else "unproven")
     waiting = holds.some(act.tx, token.doc["holds"])  # the numbers of the summary are places in this list
     results: list[tuple[int, Decision]] = []
     if isinstance(said, tuple):
         for batch in said:
             results += _each(act, group, batch, waiting, admin)
     line = said.line if isinstance(said, Unclear) else ""
-    facts = {"results": results, "line": line, "waiting": waiting}
-    again = notifying.issue(
-        act, Action.DECIDE_BATCH, admin.key, dict(token.doc), lives=HOLD_FOR + UNDO_FOR, group_id=group.id
+    _tell_results(
+        act, group, reading, admin, {"results": results, "line": line, "waiting": waiting}, token.doc["holds"]
     )
+    return RECEIVED
+
+
+def _tell_results(
+    act: Act, group: Group, reading: Reading, admin: Member, facts: dict[str, Any], ids: Sequence[int]
+) -> None:
+    """What has become of the summary, with a token for what is left of it."""
+    lives = HOLD_FOR + UNDO_FOR
+    again = notifying.issue(act, Action.DECIDE_BATCH, admin.key, {"holds": ids}, lives=lives, group_id=group.id)
     letter = Letter("batch-result", facts, again, answers=reading.message_id)
     notifying.send(act, group, notifying.to_member(group, admin), letter)
-    return RECEIVED
+
+
+def _batch_from_elsewhere(
+    act: Act, group: Group, token: Token, said: tuple[Batch, ...] | Nothing | Unclear, why: str
+) -> Reply:
+    """As `_from_elsewhere`: whose token it is confirms all of it with one tap."""
+    owner = accounts.admin(act.tx, group.id, token.actor)
+    waiting = holds.some(act.tx, token.doc["holds"])
+    chosen = [
+        (held, batch.decision)
+        for batch in (said if isinstance(said, tuple) else ())
+        for held in (waiting[number - 1] for number in batch.chosen(len(waiting)))
+        if held is not None and held.state is HoldState.OPEN
+    ]
+    since = act.now - SECOND_WITHIN
+    if owner is None or not chosen:
+        return _refuse(act, group, token.action, why)
+    if not tokens.unanswered_since(act.tx, owner.key, since, Action.SECOND, group_id=group.id):
+        each = [(held, *_written(verb)) for held, verb in chosen]
+        doc = {"each": [[held.id, word, reason] for held, word, reason in each]}
+        second = notifying.issue(act, Action.SECOND, owner.key, doc, lives=SECOND_WITHIN, group_id=group.id)
+        letter = Letter("batch-second", {"each": each, "days": SECOND_WITHIN.days, "why": why}, second)
+        notifying.send(act, group, notifying.to_member(group, owner), letter)
+    return _refuse(act, group, token.action, why)
+
+
+def _written(verb: Verb) -> tuple[str, str]:
+    """A decision as a token keeps it: its word, and the reason of a rejection."""
+    return type(verb).__name__.lower(), verb.reason if isinstance(verb, Reject) else ""
+
+
+def _read(word: str, reason: str) -> Verb:
+    verbs: dict[str, Verb] = {"approve": Approve(), "discard": Discard(), "undo": Undo()}
+    return verbs.get(word, Reject(reason))
 
 
 def _each(

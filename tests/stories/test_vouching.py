@@ -308,6 +308,29 @@ async def test_a_forged_admin_decides_nothing_and_his_own_mailbox_is_asked_once(
         assert subjects(here, OTTO) == ["Regatta"]
 
 
+async def test_a_forged_answer_to_a_summary_is_confirmed_as_a_whole_by_the_admins_own_mailbox(
+    url: str, folder: Path
+) -> None:
+    async with house(url, folder) as here:
+        here.group(SAILING, [MIA, OTTO], owner=ANN, moderated=True)
+        for number in range(1, 9):
+            await here.post(MIA, SAILING, f"text {number}", f"Post {number}")
+        await here.quiet()
+        await here.later(seconds=30)
+        to = str(read(here.notice(ANN))["Reply-To"])
+        sent = len(here.inbox(ANN))
+        for _ in range(3):
+            await here.hand_in(to, mail(ANN, to, "approve 1-2\ndiscard 3", "Re: HELD"), FORGED)
+        await here.quiet()
+        assert len(here.held()) == 8
+        assert len(here.inbox(ANN)) == sent + 1
+        await here.answer(ANN, here.notice(ANN), "yes")
+        await here.quiet()
+        assert len(here.held()) == 5
+        assert sorted(subjects(here, OTTO)) == ["Post 6", "Post 7"]
+        assert "3 answers" in str(read(here.notice(ANN))["Subject"])
+
+
 async def test_a_proven_admin_decides_at_once(url: str, folder: Path) -> None:
     async with house(url, folder, smtp={"unknown_authors": "hold"}) as here:
         here.group(SAILING, [MIA, OTTO], owner=ANN, moderated=True)

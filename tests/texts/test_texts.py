@@ -130,6 +130,12 @@ def hold_second(text: str) -> Facts:
             yield {"held": hold(text), "verb": verb, "reason": reason, "days": 2, "why": why}
 
 
+def batch_second(text: str) -> Facts:
+    for why in ("wrong-person", "unproven"):
+        verbs = (("approve", ""), ("reject", text), ("discard", ""))
+        yield {"each": [(hold(text), *verb) for verb in verbs], "days": 2, "why": why}
+
+
 def batch_result(text: str) -> Facts:
     waiting = [hold(text, state=state) for state in HoldState] + [hold(text, HoldKind.JOIN), None]
     done = [(n, Decided(hold(text, state=HoldState.APPROVED))) for n in (1, 6)]
@@ -173,6 +179,7 @@ FACTS: dict[str, Callable[[str], Facts]] = {
     "hold-result": hold_result,
     "hold-second": hold_second,
     "batch-result": batch_result,
+    "batch-second": batch_second,
     "decided": with_held,
     "awaiting": lambda text: iter([{"subject": text, "reasons": (*REASONS, text), "days": 14}]),
     "rejected": decision_of_admin,
@@ -195,11 +202,11 @@ FACTS: dict[str, Callable[[str], Facts]] = {
     "refused": lambda text: iter([{"subject": text, "address": "a@lists.example.org", "why": text}]),
 }
 WITH_HTML = ("hold-post", "hold-join")
-WITH_TOKEN = {"hold-post", "hold-join", "hold-summary", "hold-second", "vouch"}
+WITH_TOKEN = {"hold-post", "hold-join", "hold-summary", "hold-second", "batch-second", "vouch"}
 WITH_TOKEN |= {"confirm-join", "invitation", "confirm-leave", "farewell"}
 ABOUT_HOLDS = ("hold-unclear", "hold-result", "batch-result")
 WITH_TOKEN |= set(ABOUT_HOLDS)
-QUESTIONS = ("hold-second", "vouch", "confirm-join", "invitation", "confirm-leave", "farewell")
+QUESTIONS = ("hold-second", "batch-second", "vouch", "confirm-join", "invitation", "confirm-leave", "farewell")
 PAGES: dict[str, Callable[[str], dict[str, Any]]] = {
     "page-leave": lambda text: {"group": group(Policy(title=text)), "address_hint": text, "action": text},
     "page-left": lambda text: {"group": group(Policy(title=text)), "site": replace(SITE, name=text)},
