@@ -138,7 +138,7 @@ def _take(node: "Node", group: "Group", file: Path, origin: Origin) -> Taken:
     envelope = Envelope(sender, (group.address,), peer, node.clock())
     read = reading.read(content, envelope, node.site.hostname)
     evidence = asyncio.run(_checked(node, envelope, read)) if refusal is None else envelope.evidence
-    return Taken(replace(envelope, evidence=evidence), read, refusal)
+    return Taken(replace(envelope, evidence=evidence), replace(read, proof=evidence.proof), refusal)
 
 
 async def _checked(node: "Node", envelope: "Envelope", read: "Reading") -> "Evidence":

@@ -9,7 +9,8 @@ from listserv.model.post import WaitsFor
 from listserv.rules.authors import MODERATION, REFUTED, UNPROVEN
 from listserv.store import schema
 from tests.kit.database import count
-from tests.kit.house import House, house, mail, read, words
+from tests.kit.house import House, house, mail, read, signed, words
+from tests.kit.nameserver import nameserver
 
 ANN = "ann@a.example"
 MIA = "mia@m.example"
@@ -353,3 +354,30 @@ async def test_two_forged_posts_at_once_are_one_mail(url: str, folder: Path) -> 
         assert len(here.held()) == 8
         assert len(here.inbox(MIA)) == 1
         assert here.node.db.read_now(count, schema.tokens, action="vouch") == 1
+
+
+async def test_with_real_records_the_forger_is_stopped_and_the_member_is_not(url: str, folder: Path) -> None:
+    with nameserver() as dns:
+        dns.zone('m.example TXT "v=spf1 ip4:127.0.0.1 -all"\n_dmarc.m.example TXT "v=DMARC1; p=reject"')
+        async with house(url, folder, dns=dns) as here:
+            here.group(SAILING, [MIA, OTTO], owner=ANN, title="Sailing", footer="Fair winds")
+            here.group(ROWING, [MIA, OTTO], owner=ANN)
+
+            # from her own server it goes on, in the group's name where the group changes it
+            assert "accepted" in await here.post(MIA, SAILING, "one", "One")
+            # by another way, too, where her domain has signed it, and then it stays hers
+            sealed = signed(mail(MIA, ROWING, "two", "Two"), "m.example", dns)
+            assert "accepted" in await here.send("x@x.example", ROWING, sealed, ip="127.0.0.2")
+            # unsigned from elsewhere it waits for her
+            assert "held until" in await here.post(MIA, ROWING, "three", "Three", ip="127.0.0.2")
+            await here.quiet()
+            assert [str(read(copy)["From"]) for copy in here.inbox(OTTO)] == [f"mia via Sailing <{SAILING}>", MIA]
+
+            # her yes may come by any way: who has the token has her mailbox
+            (question,) = questions(here)
+            to = str(read(question)["Reply-To"])
+            await here.post(MIA, to, "yes", "Re: Was this you?", ip="127.0.0.2")
+            await here.quiet()
+            # and as her domain does not vouch for it, it goes out in the group's name
+            assert str(read(here.notice(OTTO))["From"]) == f"mia via rowing <{ROWING}>"
+            assert str(read(here.notice(OTTO))["Reply-To"]) == MIA
