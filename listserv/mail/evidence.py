@@ -156,7 +156,9 @@ class Examination:
         reported: Reported = None,
     ) -> Evidence:
         written = [_spf_result(sent)] if sent else list(_copied(reported, "spf", "smtp.mailfrom"))
-        written += [_dkim_result(verdict, len(verdicts) > 1) for verdict in verdicts] or [Result("dkim", "none")]
+        written += [dkim_result(verdict, is_one_of_many=len(verdicts) > 1) for verdict in verdicts] or [
+            Result("dkim", "none")
+        ]
         written += [found] if found else []
         why = list(_sentences(sent, self.envelope.peer.ip, verdicts, walk, results.arc(self.message)))
         return Evidence(proof, wish, results.written(self.hostname, written), (*why, conclusion))
@@ -202,7 +204,8 @@ def _spf_result(sent: Spf) -> Result:
     return Result("spf", sent.result, named)
 
 
-def _dkim_result(verdict: Verdict, is_one_of_many: bool) -> Result:
+def dkim_result(verdict: Verdict, *, is_one_of_many: bool) -> Result:
+    """As it is reported; `header.b` tells signatures apart (RFC 6008)."""
     signature = verdict.signature
     named = [("header.d", signature.domain), ("header.s", signature.selector)] if signature.domain else []
     if named and is_one_of_many and signature.beginning:

@@ -7,6 +7,7 @@ an error while names are looked up from the client's address is no match instead
 Sources: RFC 7208 (§2.3, §2.4 identities; §4.6.4: at most 10 terms that ask, 2 void look-ups, 10 hosts each).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -72,7 +73,8 @@ def check(ip: str, mail_from: str, helo: str, ask: Ask) -> Spf:
         result, _, _ = query.check()
     except _BROKEN as fault:  # a record that pyspf stumbles over, such as a prefix of 5,000 digits
         result, query.prob = "permerror", f"{type(fault).__name__} in the record"
-    why = query.prob if result in ("permerror", "temperror") else ""
+    # pyspf's own words without what stands in the record: a stranger's text goes no further.
+    why = re.split("[:'\"]", query.prob)[0][:80] if result in ("permerror", "temperror") else ""
     return Spf(result, who.domain, who.identity, why)
 
 

@@ -18,8 +18,10 @@ from dkim.canonicalization import Relaxed, Simple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listserv.mail import dkim, message
+from listserv.mail import dkim, header, message
+from listserv.mail import results as authentication_results
 from listserv.mail.dkim import Verdict
+from listserv.mail.evidence import dkim_result
 from listserv.mail.lookups import NOTHING, Answer, Known, Question, Silence
 from tests.net.checking import letter
 
@@ -253,4 +255,7 @@ TAGS = [
 @given(st.lists(st.sampled_from(TAGS) | st.binary(max_size=6)))
 def test_whatever_signature_comes_it_has_a_result(tags: list[bytes]) -> None:
     field = b"DKIM-Signature: " + b"; ".join(tags).replace(b"\n", b"").replace(b"\r", b"") + b"\r\n"
-    assert all(each.result != "pass" for each in verdicts(field + letter(), {S1: record()}))
+    found = verdicts(field + letter(), {S1: record()})
+    assert all(each.result != "pass" for each in found)
+    said = authentication_results.written("lists.example", [dkim_result(each, is_one_of_many=True) for each in found])
+    assert header.results_field(said)

@@ -56,6 +56,14 @@ def test_two_void_lookups_are_forgiven() -> None:
     assert (found.result, "void look-ups" in found.why) == ("permerror", True)
 
 
+def test_what_is_wrong_is_said_without_the_strangers_words() -> None:
+    for term in ("buy:now", "ip4:buy-now", "a:buy-now..", "include:buy.now.test", "exists:%{buy}"):
+        found = check(txt(a_example=f"v=spf1 {term} -all"))
+        assert found.result == "permerror"
+        assert found.why
+        assert "buy" not in found.why
+
+
 def test_what_is_missing_is_said_and_mail_servers_are_missed_together() -> None:
     def ask(question: Question) -> Known:
         if question.kind == "TXT":
