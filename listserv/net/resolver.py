@@ -41,7 +41,7 @@ MAX_ENTRIES = 20_000
 MAX_OCTETS = 16_000_000
 _AT_ONCE = 1_000  # questions under way, each with a socket
 _AT_ONCE_BELOW = 50  # of them about one domain: whoever owns a silent one cannot take all places
-_PATIENCE = (1 / 3, 1 / 2)  # of the time for a question, before the next server or the next try: datagrams get lost
+_PATIENCE = (1 / 3, 1 / 2)  # of the time for a question: two rounds over all servers, because datagrams get lost
 _MISSES = 2  # silences in a row, the probe's too, that make a server dead
 _OVERHEAD = 300  # octets of an entry besides its data
 
@@ -155,7 +155,7 @@ class Resolver:
             alive = [each for each in self._servers if each.dead_until <= self._clock()]
             spoken = 0
             for server in sorted(alive, key=lambda each: each.missed):
-                reply = await self._exchange(server, query, patience * self._timeout)
+                reply = await self._exchange(server, query, patience * self._timeout / len(alive))
                 if reply is None:
                     continue
                 if reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):

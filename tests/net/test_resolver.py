@@ -168,6 +168,16 @@ async def test_a_dead_server_is_left_alone_for_a_minute(dns: Nameserver) -> None
         assert await ask(here, "mx1.a.example", "A") == Answer((b"192.0.2.1",))
 
 
+async def test_of_several_dead_servers_nobody_is_waited_for_twice(dns: Nameserver) -> None:
+    with nameserver() as other:
+        dns.silent = other.silent = True
+        async with resolving(dns, other, timeout=0.6) as here:
+            assert isinstance(await ask(here, "a.example"), Silence)
+            dns.asked.clear()
+            assert await ask(here, "b.example") == Silence("no resolver answers")
+            assert dns.asked == []
+
+
 async def test_a_silent_domain_does_not_make_the_resolver_dead(dns: Nameserver) -> None:
     """Whoever owns a domain could else take the DNS away from all others for a minute."""
     dns.mute.add("evil.example")
