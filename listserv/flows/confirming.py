@@ -47,7 +47,9 @@ def by_reference(act: Act, group: Group, reading: Reading, door: Door) -> Reply 
 
 
 def _is_for_us(act: Act, group: Group, reading: Reading, token: Token) -> bool:
-    """An admin's answer to a hold notice that went to the post address: the members are not to read the token in it."""
+    """An answer to us that went to the post address: the members are not to read the token in it."""
+    if token.action is Action.VOUCH:
+        return reading.author_address == token.actor
     is_admin = accounts.admin(act.tx, group.id, reading.author_address) is not None
     return token.action in (Action.DECIDE, Action.DECIDE_BATCH) and is_admin
 

@@ -67,7 +67,7 @@ def choose(mode: From, evidence: Evidence, author: Author | NoAuthor, changes: S
     if not objection:
         return Kept(_no_objection(evidence, author.address.domain))
     if not changes and evidence.proof is not Proof.REFUTED:
-        return Kept(f"{objection}; but nothing is changed that a signature of its author could cover")
+        return Kept(f"{objection}; but nothing is changed that the author has signed")
     broken = f"{objection}, and {_what(changes)}"
     match mode:
         case From.AUTO:

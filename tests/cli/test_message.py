@@ -223,3 +223,16 @@ def test_explain_says_who_wrote_it_and_why(sailing: Shell) -> None:
         here.ok("post", "sailing", file)
     assert here.run("explain", "sailing", file, "--ip", "nonsense").exit_code == 2
     assert sailing.json("explain", "sailing", file)["evidence"]["results"] == ""  # nothing is asked
+
+
+def test_a_post_that_its_author_is_asked_about_is_explained_so(sailing: Shell) -> None:
+    asking = replace(sailing, environment={**sailing.environment, "LISTSERV_SMTP__UNKNOWN_AUTHORS": '"hold"'})
+    about = explained(asking, POST)
+    assert (about["verdict"], [rule["rule"] for rule in about["rules"]]) == ("ask", ["unproven_author"])
+    assert "until its author has confirmed it" in about["reply"]
+    path = asking.file("m.eml", POST)
+    assert asking.ok("post", "sailing", path).startswith("250 2.0.0 held until bob@b.example")
+    (held,) = asking.json("hold", "list")
+    assert (held["waits_for"], held["reasons"]) == ("author", ["nothing proves that its author wrote it"])
+    # the operator can let it through, or throw it away; its author is not written to about that
+    assert "approved" in asking.ok("hold", "approve", str(held["id"]))

@@ -92,6 +92,17 @@ async def test_his_no_throws_it_away(url: str, folder: Path) -> None:
         assert len(here.inbox(MIA)) == 1
 
 
+async def test_an_answer_that_went_to_the_group_is_an_answer_and_no_post(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        here.group(SAILING, [MIA, OTTO], owner=ANN)
+        await forged(here, "Regatta")
+        reference = str(read(here.notice(MIA))["Message-ID"])
+        await here.hand_in(SAILING, mail(MIA, SAILING, "yes", "Re: Was this you?", In_Reply_To=reference), FORGED)
+        await here.quiet()
+        assert subjects(here, OTTO) == ["Regatta"]
+        assert here.held() == []
+
+
 async def test_a_vacation_responder_does_not_vouch(url: str, folder: Path) -> None:
     async with house(url, folder) as here:
         here.group(SAILING, [MIA, OTTO], owner=ANN)
