@@ -23,6 +23,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         post         messages to a group; Accept, Hold, Reject, Discard
         setting      settings as people write them: moderated=yes
         token        a stored single-use right to one action
+        consent      what membership came from, on record
     mail/            FORMS: mail by its RFCs, bytes in, bytes out, pure
         message      a message as it came, and where its header fields stand
         mime         its parts and where they stand
@@ -58,6 +59,8 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         groups accounts rolls posts holds deliveries tokens jobs ads bounces
                      one module a heap; rolls: members by the thousand
         budgets      how often somebody was written to
+        requests     what somebody is to be asked; objections: who wants no mail; buckets: how much was asked for
+        consents     the record of consent, a chain of digests
         journal      rows on their way to the access log, the trace and the counts
         tracing waiting health
                      what `trace`, `queue` and `check` look at
@@ -69,9 +72,9 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         posting      a post is judged and written down
         holding      what waits for an admin, and who is asked
         moderating   decided, taken back, expired
+        asking       questions, and whose budget they are; confirming: the answers; guessing: who tries tokens
+        joining      in and out; consenting: on record
         vouching     is a post his? its author is asked; believing: his answer
-        confirming   answers to our questions
-        joining      in and out
         answering    help, owners, operators
         bouncing     what bounces are charged to
         notifying    a template becomes a mail
@@ -101,7 +104,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         loop         work, rest, and the bell
     web/             PAGES: the same acts, another door
         app          all pages; kit: what they share; server: HTTP in our event loop
-        oneclick     the page behind the one-click link
+        oneclick     the page behind the one-click link; confirm: behind a question
     features/        ROOMS that hang on hooks
         ads          one ad below each post
     node             settings → database, secrets, keys, texts, features: where daemon and shell begin

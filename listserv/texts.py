@@ -9,6 +9,7 @@ marks that turn the direction of what follows (UAX #9); several lines only by `i
 In HTML they are escaped besides.
 """
 
+import hashlib
 import re
 import textwrap
 from collections.abc import Callable, Sequence
@@ -20,7 +21,15 @@ from typing import Any
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_time
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound, pass_context, select_autoescape
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateNotFound,
+    meta,
+    pass_context,
+    select_autoescape,
+)
 from jinja2.runtime import Context
 from markupsafe import Markup
 
@@ -55,6 +64,7 @@ class Texts:
     def reload(self) -> None:
         self._environment = _environment(self._folders)
         self._find = cache(self._choose)
+        self._mark = cache(self._hash)
 
     def mail(self, name: str, language: str, **facts: Any) -> Text:
         """The notice `name` in this language; its subject is one line whatever the facts hold."""
@@ -65,6 +75,25 @@ class Texts:
     def page(self, name: str, language: str, **facts: Any) -> str:
         """HTML; every fact is escaped."""
         return self._render(f"{name}.html", language, facts)
+
+    def version(self, name: str, language: str) -> tuple[str, str]:
+        """The language in which the notice `name` is written for this one, and a mark that changes with its wording."""
+        found = self._find(f"{name}.txt", language)
+        return found.partition("/")[0], self._mark(found)
+
+    def _hash(self, file: str) -> str:
+        """SHA-256, shortened, over the template and every piece it uses."""
+        seen: dict[str, bytes] = {}
+        waiting = [file]
+        while waiting:
+            one = waiting.pop()
+            if one in seen or self._environment.loader is None:
+                continue
+            source = self._environment.loader.get_source(self._environment, one)[0]
+            seen[one] = source.encode()
+            pieces = meta.find_referenced_templates(self._environment.parse(source))
+            waiting += [self._environment.join_path(piece, one) for piece in pieces if piece]
+        return hashlib.sha256(b"\0".join(seen[each] for each in sorted(seen))).hexdigest()[:16]
 
     def _render(self, file: str, language: str, facts: dict[str, Any]) -> str:
         """`language` is a fact too: that of the template, so that dates speak as the words around them."""

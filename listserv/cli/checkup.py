@@ -21,11 +21,13 @@ from listserv.net import lookup, probe
 from listserv.net.lookup import NoAnswer
 from listserv.net.routes import Smarthost, Tls
 from listserv.settings import NOT_YET, Listen, Settings, UnixSocket
-from listserv.store import health
+from listserv.store import consents, health
+from listserv.store.consents import Broken, Sound
 from listserv.store.db import Database, UnsafeDatabase, is_reachable
 from listserv.store.schema import VERSION
 from listserv.store.upgrade import version
 
+NEWEST = 10_000  # rows of the consent record; `db verify` looks at all
 SKEW = timedelta(seconds=60)
 MESSAGES = 2  # the largest message has to fit on the disk so often, or mail is refused with 452
 PATIENCE = 10.0  # seconds for the relay's answers
@@ -88,6 +90,7 @@ def database(settings: Settings, now: datetime) -> Findings:
             yield wrong("database", f"{where} is at version {found or 'none'}, not {VERSION}", mend)
             return
         seen = db.write_now(health.look)
+        record = db.read_now(lambda tx: list(consents.verify(tx, NEWEST))[-1])
     except UnsafeDatabase as fault:
         yield wrong("database", str(fault), "mail that was accepted could be lost in a power cut")
         return
@@ -97,7 +100,18 @@ def database(settings: Settings, now: datetime) -> Findings:
     finally:
         db.close()
     yield ok("database", f"{where}: {seen.server}, version {found}, {seen.safe}")
+    yield consent(record)
     yield clock(now, seen.clock)
+
+
+def consent(found: Sound | Broken) -> Finding:
+    """The newest rows of the consent record follow from each other."""
+    match found:
+        case Sound(rows):
+            return ok("consent record", f"its newest {rows} rows are as they were written")
+        case Broken(id, why):
+            mend = "somebody has changed the database by hand: look at its backups; `listserv db verify` reads it all"
+            return wrong("consent record", f"row {id}: {why}", mend)
 
 
 def clock(now: datetime, other: datetime | None) -> Finding:

@@ -1,12 +1,14 @@
-"""`listserv db`: the database brought up to date, and copied while it is in use."""
+"""`listserv db`: the database brought up to date, copied while it is in use, and its record of consent verified."""
 
 import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from sqlalchemy import make_url
@@ -14,6 +16,9 @@ from sqlalchemy.engine import URL
 
 from listserv.cli import show
 from listserv.cli.main import Place, plain_faults
+
+if TYPE_CHECKING:
+    from listserv.store.db import Tx
 
 PAGES = 2000  # of the database copied in one go; writers wait no longer than that takes
 
@@ -26,6 +31,7 @@ def db() -> None:
     Examples:
       listserv db upgrade
       listserv db backup /var/backups/listserv.db
+      listserv db verify
     """
 
 
@@ -81,6 +87,49 @@ def backup(place: Place, file: Path) -> None:
         else:
             _dump(url, unfinished)
     click.echo(f"{file}: {file.stat().st_size} bytes")
+
+
+@db.command()
+@show.json_option
+@click.pass_obj
+def verify(place: Place, as_json: bool) -> None:
+    """Look at the whole consent record: each row's digest covers the one before, so that no change goes unseen.
+
+    Exit 1 when a row is not what was written.  `listserv check` looks at the newest rows only.
+
+    \b
+    Example:
+      listserv db verify
+    """
+    from listserv.store import consents
+    from listserv.store.consents import Broken, Sound
+
+    def work(tx: "Tx") -> Sound | Broken:
+        seen = 0
+        with show.progress("verify", consents.count(tx)) as advance:
+            for found in consents.verify(tx):
+                if isinstance(found, Sound):
+                    advance(found.rows - seen)
+                    seen = found.rows
+        return found
+
+    with place.node() as node:
+        found = node.db.read_now(work)
+    said: dict[str, object]
+    if isinstance(found, Sound):
+        said = {"sound": True, "rows": found.rows}
+        line = f"consent record: {found.rows} rows, each as it was written"
+    else:
+        said = {"sound": False, "row": found.id, "why": found.why}
+        line = f"consent record, row {found.id}: {found.why}"
+    if as_json:
+        show.json(said)
+    elif said["sound"]:
+        click.echo(line)
+    else:
+        show.error(line)
+    if not said["sound"]:
+        sys.exit(1)
 
 
 @contextmanager

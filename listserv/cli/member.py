@@ -1,5 +1,7 @@
 """`listserv member`: who is in a group, and how."""
 
+import os
+import pwd
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,10 +15,12 @@ from listserv.cli.naming import Pair
 from listserv.cli.show import Faults
 
 if TYPE_CHECKING:
+    from listserv.flows.consenting import Word
     from listserv.flows.roster import Roster
     from listserv.flows.site import Act
     from listserv.model.account import Member
     from listserv.model.address import Address
+    from listserv.model.consent import Consent
     from listserv.model.group import Group
     from listserv.node import Node
     from listserv.store.db import Tx
@@ -31,7 +35,7 @@ Said = tuple[bool, str]  # whether it went as asked, and what to say
 
 @click.group()
 def member() -> None:
-    """Members: add, remove, list, show, change, ban, import, export.
+    """Members: add, remove, list, show, record, change, ban, import, export.
 
     \b
     Example:
@@ -62,7 +66,9 @@ def add(place: Place, name: str, addresses: tuple[str, ...], confirmed: bool, fu
         raise click.UsageError("--name is one person's name: name one ADDR")
 
     def work(act: "Act", group: "Group", address: "Address") -> Said:
-        added = governing.add(act, group, address, confirmed=confirmed, name=full_name.strip(), mode=Mode(mode))
+        added = governing.add(
+            act, group, address, confirmed=confirmed, name=full_name.strip(), mode=Mode(mode), word=_word()
+        )
         return _added(group, added)
 
     _each(place, name, addresses, work)
@@ -115,7 +121,7 @@ def list_(place: Place, name: str, as_json: bool) -> None:
 @show.json_option
 @click.pass_obj
 def show_(place: Place, name: str, address: str, as_json: bool) -> None:
-    """One member: how the place came about, and what bounced.
+    """One member: how the place came about, what bounced, and what is on record of his consent.
 
     \b
     Example:
@@ -126,7 +132,33 @@ def show_(place: Place, name: str, address: str, as_json: bool) -> None:
     if as_json:
         show.json(about)
     else:
-        show.facts(about.items())
+        record = "\n".join(map(_consent, about["consent"]))
+        show.facts({**about, "consent": record}.items())
+
+
+@member.command()
+@click.argument("name", metavar="G")
+@click.argument("address", metavar="ADDR")
+@show.json_option
+@click.pass_obj
+def record(place: Place, name: str, address: str, as_json: bool) -> None:
+    """What is on record of somebody's consent in a group, also of one who has left.
+
+    \b
+    Example:
+      listserv member record sailing bob@example.com
+    """
+    from listserv.store import consents
+
+    who = naming.mailbox(address)
+    with place.node() as node:
+        rows = node.db.read_now(lambda tx: consents.of(tx, [who.key], naming.group(tx, name).address))
+    if as_json:
+        show.array(rows)
+    elif not rows:
+        raise Faults(f"nothing is on record of {who} in {name}")
+    for row in () if as_json else rows:
+        click.echo(show.clean(_consent(row)))
 
 
 @member.command("set")
@@ -221,7 +253,7 @@ def import_(place: Place, name: str, file: Path, confirmed: bool, skip_broken: b
         people = _judge("standard input" if str(file) == "-" else str(file), read, skip_broken=skip_broken)
         with show.progress("import", len(people)) as advance:
             if confirmed:
-                said = _enrol(place, node, group, people, advance)
+                said = _enrol(place, node, group, people, advance, _word(file.name))
             else:
                 said = _invite(place, node, group, people, advance)
     if read.repeated:
@@ -287,6 +319,18 @@ def _added(group: "Group", added: Any) -> Said:
     raise AssertionError(added)
 
 
+def _word(file: str = "") -> "Word":
+    """Whose word it is that people have agreed: that of who sits at the shell."""
+    from listserv.flows.consenting import Word
+
+    user = os.environ.get("SUDO_USER", "")
+    try:
+        user = user or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # no name for this number
+        user = str(os.getuid())
+    return Word(user, file)
+
+
 def _members(node: "Node", group: "Group") -> "Iterator[Member]":
     """By address, page by page: neither memory nor a transaction grows with the group or waits for the reader."""
     from listserv.store import accounts
@@ -308,15 +352,26 @@ def _row(found: "Member") -> dict[str, Any]:
 
 
 def _about(tx: "Tx", name: str, address: "Address") -> dict[str, Any]:
-    from listserv.store import accounts, groups
+    from listserv.store import accounts, consents, groups
 
     group = naming.group(tx, name)
     found = accounts.member(tx, group.id, address.key)
     if found is None:
         banned = groups.is_banned(tx, group.id, address.key)
         raise Faults(f"{address} is {'banned from' if banned else 'not in'} {group.address}")
-    more = {"group": group.address, "how": found.how, "language": found.language}
-    return {**_row(found), **more, "bounces": found.bounces, "bounce_reply": found.bounce_reply}
+    mailbox = accounts.mailbox(tx, address.key)
+    about = accounts.about(tx, mailbox.account_id) if mailbox else {}
+    more = {"region": about.get("region", ""), "country": about.get("country", "")}
+    more |= {"group": group.address, "how": found.how, "language": found.language}
+    bounces = {"bounces": found.bounces, "bounce_reply": found.bounce_reply}
+    return {**_row(found), **more, **bounces, "consent": consents.of(tx, [address.key], group.address)}
+
+
+def _consent(consent: "Consent") -> str:
+    """One row of the record as a line."""
+    from listserv.flows import consenting
+
+    return f"{consent.at:%Y-%m-%d %H:%M} UTC  {consent.step.value} by {consent.way}; {consenting.words(consent)}"
 
 
 def _judge(file: str, read: "Roster", *, skip_broken: bool) -> "Sequence[Person]":
@@ -333,15 +388,21 @@ def _judge(file: str, read: "Roster", *, skip_broken: bool) -> "Sequence[Person]
 
 
 def _enrol(
-    place: Place, node: "Node", group: "Group", people: "Sequence[Person]", advance: Callable[[int], None]
+    place: Place,
+    node: "Node",
+    group: "Group",
+    people: "Sequence[Person]",
+    advance: Callable[[int], None],
+    word: "Word",
 ) -> list[str]:
     """What was done, in words."""
     from listserv.flows import governing
 
-    joined, already, banned = 0, 0, list[str]()
+    joined, already, unwanted, banned = 0, 0, 0, list[str]()
     for at in range(0, len(people), PAGE):
-        done = place.act(node, governing.enrol, group, people[at : at + PAGE])
+        done = place.act(node, governing.enrol, group, people[at : at + PAGE], word)
         joined, already, banned = joined + done.joined, already + done.already, [*banned, *done.banned]
+        unwanted += len(done.unwanted)
         advance(len(people[at : at + PAGE]))
     for key in banned:
         show.note(f"{key}: is banned from {group.address}, left out")
@@ -349,6 +410,7 @@ def _enrol(
         f"{joined} added",
         *([f"{already} in already"] if already else []),
         *([f"{len(banned)} banned"] if banned else []),
+        *([f"{unwanted} left out who never want to be written to again"] if unwanted else []),
     ]
 
 

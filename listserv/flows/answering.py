@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from listserv.access_log import events
-from listserv.flows import notifying
-from listserv.flows.joining import CONFIRM_WITHIN, RECEIVED
+from listserv.flows import asking, notifying
+from listserv.flows.asking import ANSWER_WITHIN, RECEIVED
 from listserv.flows.notifying import Letter, To
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
@@ -15,24 +15,40 @@ from listserv.mail.recipient import Door
 from listserv.model.envelope import Envelope, Proof, Reply
 from listserv.model.group import Group
 from listserv.model.post import HoldKind
+from listserv.model.token import Action
 from listserv.store import accounts, budgets, deliveries, holds, journal, posts
 from listserv.store.deliveries import Edition
 
-KEEP_MAIL_FOR = CONFIRM_WITHIN * 13  # a quarter: mail to operators that nobody is named for
+KEEP_MAIL_FOR = ANSWER_WITHIN * 13  # a quarter: mail to operators that nobody is named for
 
 
-def help(act: Act, group: Group, reading: Reading) -> Reply:
-    """How to use the group: once a day to a member, once a day over all groups to anybody else."""
+def help(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
+    """How to use the group: once a day to a member, or to who is proven; to anybody else it is a mail like a question.
+
+    To a refuted author nobody answers, nor to who never wants to be written to again.
+    """
     author = reading.author
     if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
         return RECEIVED
-    member = accounts.member(act.tx, group.id, author.address.key)
-    if not member and not budgets.first_anywhere(act.tx, group.id, "help-stranger", author.address.key, act.now):
+    by = asking.party(envelope, reading)
+    if by.proof is Proof.REFUTED:
+        return asking.reply(asking.Refuted(by.why), author.address, by)
+    key, token = author.address.key, ""
+    member = accounts.member(act.tx, group.id, key)
+    is_proven = by.proof is Proof.PROVEN
+    if not is_proven and asking.objects(act, key):
         return RECEIVED
-    if not budgets.first_today(act.tx, group.id, "help", author.address.key, act.now):
+    if member or is_proven:
+        if not budgets.first_today(act.tx, group.id, "help", key, act.now):
+            return RECEIVED
+    elif not asking.affords(act, author.address, by):
+        return asking.reply(asking.Busy(), author.address, by)
+    elif asking.may_write(act, key):
+        token = notifying.issue(act, Action.OBJECT, key, {}, lives=ANSWER_WITHIN, group_id=group.id)
+    else:
         return RECEIVED
     to = notifying.to_member(group, member) if member else To(author.address, group.policy.language)
-    notifying.send(act, group, to, Letter("help", {"member": member}, answers=reading.message_id))
+    notifying.send(act, group, to, Letter("help", {"member": member}, token, answers=reading.message_id))
     line = events.help_asked(act.now, act.who, group=group.address, message_id=reading.message_id)
     journal.write(act.tx, line)
     return RECEIVED

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from listserv.access_log import events
 from listserv.access_log.events import Way
-from listserv.flows.joining import RECEIVED
+from listserv.flows.asking import RECEIVED
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
 from listserv.mail import blame, report

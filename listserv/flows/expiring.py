@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from listserv.access_log.events import Way
-from listserv.flows import holding, moderating, vouching
+from listserv.flows import asking, holding, moderating, vouching
 from listserv.flows.site import Act, Site
-from listserv.store import bounces, deliveries, holds, journal, posts, tokens
+from listserv.store import bounces, buckets, deliveries, holds, journal, posts, tokens
 from listserv.store.db import Tx
 
 TRACE_FOR = timedelta(days=7)  # sent deliveries and events stay so long for `trace`
 SEEN_FOR = timedelta(days=8)
 TOKENS_FOR = timedelta(days=60)  # tokens and holds that are over, so that a repeat is answered kindly
+BUCKETS_FOR = timedelta(days=2)  # by then all have drained
 BOUNCES_FOR = timedelta(days=90)
 YOUNG = timedelta(hours=1)  # a message this young may belong to a transaction that is not committed yet
 
@@ -36,7 +37,8 @@ def expire_holds(act: Act) -> int:
 
 
 def expire_tokens(act: Act) -> int:
-    return tokens.expire(act.tx, act.now) + tokens.sweep(act.tx, act.now - TOKENS_FOR)
+    over = tokens.expire(act.tx, act.now) + asking.lapse(act)
+    return over + tokens.sweep(act.tx, act.now - TOKENS_FOR) + buckets.sweep(act.tx, act.now - BUCKETS_FOR)
 
 
 def forget(act: Act) -> int:
@@ -60,6 +62,7 @@ JOBS: Mapping[str, Job] = {
     vouching.ASK: Job(timedelta(hours=1), vouching.ask_waiting),
     "expire-holds": Job(timedelta(minutes=10), expire_holds),
     "expire-tokens": Job(timedelta(hours=1), expire_tokens),
+    "questions": Job(timedelta(minutes=10), asking.send_waiting),
     "forget": Job(timedelta(hours=1), forget),
 }
 

@@ -10,22 +10,25 @@ from enum import StrEnum
 from typing import Any
 
 from listserv.access_log import events
-from listserv.flows import joining
+from listserv.flows import asking, consenting, joining
+from listserv.flows.consenting import Word
 from listserv.flows.joining import AlreadyIn, Banned, Joined
 from listserv.flows.site import Act, Site
 from listserv.mail import message, recipient
 from listserv.model import setting
 from listserv.model.account import Member
 from listserv.model.address import Address, parse
+from listserv.model.consent import Step
 from listserv.model.group import DEFAULTS, Group, Kind, Mode, Policy, Posting, Role
 from listserv.model.post import HoldState
 from listserv.model.setting import Pairs, Wrong
 from listserv.model.token import Action
 from listserv.store import accounts, groups, holds, journal, posts, rolls, tokens
 from listserv.store.holds import Held
-from listserv.store.rolls import Enrolled, Person
+from listserv.store.rolls import Person
 from listserv.texts import plural
 
+NOBODY_IN_PARTICULAR = Word()
 OPERATOR = "the operator"  # who decides from the shell, in notices and in the trace
 RECORDED = "added by the operator, consent on record elsewhere"
 BY_ROLE = "named an owner when the group was made"
@@ -46,6 +49,16 @@ class Invited:
     """A question is on its way; the answer makes a member."""
 
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a number of people; `banned` and `unwanted` (who never want to be written to) are keys."""
+
+    joined: int
+    already: int
+    banned: tuple[str, ...]
+    unwanted: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +94,7 @@ def create(
                 act.now, act.who, group=group.address, member=owner.key, changes=("role=owner",)
             )
         journal.write(act.tx, line)
+        consenting.record(act, Step.ROLE, group, owner.key, role=Role.OWNER.value)
     return group
 
 
@@ -110,30 +124,36 @@ def delete(act: Act, group: Group, *, drop: bool) -> Deleted | Refused:
     places = len(accounts.order(act.tx, group.id))
     held = holds.numbers(act.tx).get(group.id, 0)
     journal.write(act.tx, events.group_deleted(act.now, act.who, group=group.address, members=places))
+    consenting.record(act, Step.ENDED, group, "")
     groups.remove(act.tx, group.id)
     return Deleted(places, held, copies)
 
 
-def add(act: Act, group: Group, address: Address, *, confirmed: bool, name: str = "", mode: Mode = Mode.EACH) -> Added:
-    """With `confirmed` a member at once and told nothing; else asked, unless asked already."""
+def add(
+    act: Act,
+    group: Group,
+    address: Address,
+    *,
+    confirmed: bool,
+    name: str = "",
+    mode: Mode = Mode.EACH,
+    word: Word = NOBODY_IN_PARTICULAR,
+) -> Added:
+    """With `confirmed` a member at once and told nothing, on this word; else asked, unless asked already."""
     fault = setting.line_fault(name, NAME_LONGEST)
     if act.site.is_ours(address) or fault:
         return Refused((f"name: {fault}" if fault else CIRCLES,))
+    if asking.objects(act, address.key):
+        return Refused((joining.UNWANTED,))
     if confirmed:
-        return joining.join(act, group, address, RECORDED, name, mode)
+        return joining.join(act, group, address, RECORDED, name, mode, evidence=word.facts)
     if groups.is_banned(act.tx, group.id, address.key):
         return Banned(str(address))
     member = accounts.member(act.tx, group.id, address.key)
     if member is not None and not (member.role.is_admin and member.mode is Mode.NONE):
         return AlreadyIn(member)
-    if joining.invite(act, group, address, name, mode):
-        return Invited(str(address))
-    since = act.now - joining.UNDO_WITHIN
-    lately = tokens.unanswered_since(act.tx, address.key, since, Action.INVITE, group_id=group.id)
-    days = joining.UNDO_WITHIN.days
-    told = f"was invited in the last {days} days and has not said yes"
-    why = told if lately else "had enough questions from us for today"
-    return Refused((why,))
+    why = joining.invite(act, group, address, name, mode)
+    return Refused((why,)) if why else Invited(str(address))
 
 
 def refusal(site: Site, person: Person, *, confirmed: bool) -> str | None:
@@ -145,14 +165,17 @@ def refusal(site: Site, person: Person, *, confirmed: bool) -> str | None:
     return None
 
 
-def enrol(act: Act, group: Group, people: Sequence[Person]) -> Enrolled:
-    """Many at once, members from now on and told nothing."""
-    done = rolls.enrol(act.tx, group.id, people, act.now, RECORDED)
+def enrol(act: Act, group: Group, people: Sequence[Person], word: Word = NOBODY_IN_PARTICULAR) -> Imported:
+    """Many at once, members from now on and told nothing, on this word."""
+    unwanted = asking.objecting(act, [person.address.key for person in people])
+    wanted = [person for person in people if person.address.key not in unwanted]
+    done = rolls.enrol(act.tx, group.id, wanted, act.now, RECORDED)
     if done.joined:
-        line = events.group_imported(act.now, act.who, group=group.address, members=done.joined, how=RECORDED)
+        line = events.group_imported(act.now, act.who, group=group.address, members=len(done.joined), how=RECORDED)
         journal.write(act.tx, line)
-        journal.count(act.tx, act.now.date(), group.id, "joined", done.joined)
-    return done
+        journal.count(act.tx, act.now.date(), group.id, "joined", len(done.joined))
+        consenting.record_all(act, Step.JOINED, group, done.joined, **word.facts)
+    return Imported(len(done.joined), done.already, done.banned, tuple(sorted(unwanted)))
 
 
 def exported(act: Act, group: Group, members: int) -> None:
@@ -169,6 +192,8 @@ def remove(act: Act, group: Group, address: Address) -> Member | Refused:
     accounts.unsubscribe(act.tx, member.subscription_id)
     journal.write(act.tx, events.member_removed(act.now, act.who, group=group.address, member=member.key))
     journal.count(act.tx, act.now.date(), group.id, "left")
+    tokens.end(act.tx, member.key, group.id, tuple(Action))
+    consenting.record(act, Step.REMOVED, group, member.key)
     return member
 
 
@@ -188,6 +213,8 @@ def alter(act: Act, group: Group, address: Address, pairs: Pairs) -> Member | Re
         said = tuple(key if key == "name" else _pair(key, value) for key, value in other.items())
         line = events.member_changed(act.now, act.who, group=group.address, member=member.key, changes=said)
         journal.write(act.tx, line)
+        if "role" in other:
+            consenting.record(act, Step.ROLE, group, member.key, role=other["role"].value)
     return replace(member, **other)
 
 
@@ -199,6 +226,8 @@ def ban(act: Act, group: Group, address: Address) -> Member | Refused | None:
     if not groups.ban(act.tx, group.id, address.key, act.now):
         return Refused((f"is banned from {group.address} already",))
     journal.write(act.tx, events.member_banned(act.now, act.who, group=group.address, member=address.key))
+    tokens.end(act.tx, address.key, group.id, tuple(Action))
+    consenting.record(act, Step.BANNED, group, address.key)
     if member is not None:
         remove(act, group, address)
     return member
@@ -209,6 +238,7 @@ def unban(act: Act, group: Group, address: Address) -> bool:
     if not groups.unban(act.tx, group.id, address.key):
         return False
     journal.write(act.tx, events.member_unbanned(act.now, act.who, group=group.address, member=address.key))
+    consenting.record(act, Step.UNBANNED, group, address.key)
     return True
 
 

@@ -6,9 +6,14 @@ day, and its text holds nothing that the asker wrote.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
+from typing import assert_never
 
 from listserv.access_log import events
-from listserv.flows import holding, notifying
+from listserv.access_log.events import Way
+from listserv.flows import asking, consenting, holding, notifying
+from listserv.flows.asking import RECEIVED, Asked, Effect, Outcome, Party, Refuted, Waits, Wish, Yes
+from listserv.flows.consenting import Facts
 from listserv.flows.notifying import Letter, To
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
@@ -17,17 +22,17 @@ from listserv.mail.command import Approve, Discard, Reject
 from listserv.mail.message import Author
 from listserv.model.account import Member
 from listserv.model.address import Address, parse
-from listserv.model.envelope import Reply
+from listserv.model.consent import Step
+from listserv.model.envelope import Envelope, Proof, Reply
 from listserv.model.group import Group, Joining, Mode
-from listserv.model.token import Action, Token
+from listserv.model.token import Action
 from listserv.store import accounts, budgets, groups, journal, tokens
 from listserv.store.holds import Held
+from listserv.texts import one_line
 
-CONFIRM_WITHIN = timedelta(days=7)
 UNDO_WITHIN = timedelta(days=14)
-QUESTIONS_A_DAY = 3  # to one mailbox, over all groups
-
-RECEIVED = Reply(250, "2.0.0", "received")
+ABOUT_LONGEST = 200  # characters of a name, region or country
+UNWANTED = "never wants to be written to again, and only a mail that is proven to be his takes that back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,21 @@ class Banned:
 Entry = Joined | AlreadyIn | Banned
 
 
-def join(act: Act, group: Group, address: Address, how: str, name: str = "", mode: Mode = Mode.EACH) -> Entry:
-    """Make a mailbox a member.  Whoever is here and gets no posts gets them from now on."""
+def join(
+    act: Act,
+    group: Group,
+    address: Address,
+    how: str,
+    name: str = "",
+    mode: Mode = Mode.EACH,
+    *,
+    step: Step = Step.JOINED,
+    evidence: Facts = MappingProxyType({}),
+) -> Entry:
+    """Make a mailbox a member.  Whoever is here and gets no posts gets them from now on.
+
+    step, evidence  what the consent record says of it
+    """
     if groups.is_banned(act.tx, group.id, address.key):
         return Banned(str(address))
     mailbox = accounts.ensure(act.tx, address, act.now, name, proven=True)
@@ -60,26 +78,36 @@ def join(act: Act, group: Group, address: Address, how: str, name: str = "", mod
         accounts.change(act.tx, known.subscription_id, mode=mode.value)
     else:
         accounts.subscribe(act.tx, group.id, mailbox.id, act.now, how, mode=mode)
+    tokens.end(act.tx, address.key, group.id, (Action.JOIN, Action.INVITE, Action.RETURN))
     line = events.member_joined(act.now, act.who, group=group.address, member=address.key, how=how)
     journal.write(act.tx, line)
     journal.count(act.tx, act.now.date(), group.id, "joined")
+    consenting.record(act, step, group, address.key, **evidence)
     member = accounts.member_by_id(act.tx, group.id, mailbox.id)
     assert member is not None
     return Joined(member)
 
 
-def leave(act: Act, group: Group, member: Member) -> None:
+def leave(act: Act, group: Group, member: Member, evidence: Facts = MappingProxyType({})) -> None:
     """Out at once, and a mail with undo.  An admin keeps the role and gets no posts any more."""
     end = accounts.silence if member.role.is_admin else accounts.unsubscribe
     if not end(act.tx, member.subscription_id):
         return  # somebody was faster: one farewell is enough
+    tokens.end(act.tx, member.key, group.id, (Action.LEAVE, Action.RETURN))
     line = events.member_left(act.now, act.who, group=group.address, member=member.key)
     journal.write(act.tx, line)
     journal.count(act.tx, act.now.date(), group.id, "left")
-    doc = {"address": member.address, "mode": member.mode.value, "moderated": member.moderated}
+    consenting.record(act, Step.LEFT, group, member.key, **evidence)
+    to = notifying.to_member(group, member)
+    doc = {
+        "address": member.address,
+        "mode": member.mode.value,
+        "moderated": member.moderated,
+        "text": consenting.shown(act, "farewell", to.language),
+    }
     token = notifying.issue(act, Action.RETURN, member.key, doc, lives=UNDO_WITHIN, group_id=group.id)
-    letter = Letter("farewell", {"days": UNDO_WITHIN.days, "is_admin": member.role.is_admin}, token)
-    notifying.send(act, group, notifying.to_member(group, member), letter)
+    facts = {"days": UNDO_WITHIN.days, "is_admin": member.role.is_admin}
+    notifying.send(act, group, to, Letter("farewell", facts, token))
 
 
 def leave_by_tag(act: Act, group: Group, tag: str) -> bool:
@@ -93,51 +121,82 @@ def leave_by_tag(act: Act, group: Group, tag: str) -> bool:
     return True
 
 
-def asked(act: Act, group: Group, reading: Reading) -> Reply:
-    """Mail to -subscribe: one question to the mailbox that From names, answered by a mere reply."""
+def asked(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
+    """Mail to -subscribe: one question to the mailbox that From names, answered by a mere reply or one tap."""
     author = reading.author
     if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
         return _ignored(act, group, reading, "subscribe", reading.robot or "no single author")
+    by = asking.party(envelope, reading)
+    if envelope.proof is Proof.REFUTED:
+        return _answered(act, group, reading, "subscribe", Refuted(by.why), by)
     if groups.is_banned(act.tx, group.id, author.address.key):
         return Reply(550, "5.7.1", f"{author.address} may not join {group.address}")
     if act.site.is_ours(author.address):
         return Reply(550, "5.7.1", "addresses at our own domains cannot be members: mail would go in circles")
     member = accounts.member(act.tx, group.id, author.address.key)
     if member is not None and member.mode is not Mode.NONE:
-        return _already(act, group, reading, member)
-    if not _may_ask(act, group, author.address.key, Action.JOIN):
-        return _ignored(act, group, reading, "subscribe", "asked lately")
-    token = notifying.issue(
-        act, Action.JOIN, author.address.key, {"address": str(author.address)}, lives=CONFIRM_WITHIN, group_id=group.id
-    )
-    facts = {"days": CONFIRM_WITHIN.days, "moderated": group.policy.joining is Joining.MODERATED}
-    to = To(author.address, group.policy.language)
-    notifying.send(act, group, to, Letter("confirm-join", facts, token, answers=reading.message_id))
-    line = events.member_asked(act.now, act.who, group=group.address, member=author.address.key, hold=None)
-    journal.write(act.tx, line)
-    return Reply(250, "2.0.0", f"please answer the mail that goes to {author.address}")
+        return _already(act, group, reading, member, by)
+    outcome = asking.ask(act, author.address, Wish(Action.JOIN, group), by, answers=reading.message_id)
+    if isinstance(outcome, Asked | Waits):
+        line = events.member_asked(act.now, act.who, group=group.address, member=author.address.key, hold=None)
+        journal.write(act.tx, line)
+    return _answered(act, group, reading, "subscribe", outcome, by)
 
 
-def confirmed(act: Act, group: Group, token: Token) -> None:
+def confirmed(act: Act, yes: Yes) -> Effect:
     """The one who asked to join has said yes; an invitation was accepted."""
-    address = parse(token.doc["address"])
-    assert address is not None
+    group, address = yes.group, yes.address
+    assert group is not None
     policy = group.policy.joining
-    if token.action is Action.JOIN and policy in (Joining.INVITE, Joining.CLOSED):
+    if yes.action is Action.JOIN and policy in (Joining.INVITE, Joining.CLOSED):
         notifying.send(act, group, To(address, group.policy.language), Letter("closed"))
-        return
-    if token.action is Action.JOIN and policy is Joining.MODERATED:
+        return Effect.CLOSED
+    if yes.action is Action.JOIN and policy is Joining.MODERATED:
         mailbox = accounts.ensure(act.tx, address, act.now, proven=True)
+        _describe(act, address, yes)
         hold = holding.hold_join(act, group, mailbox)
+        consenting.record(act, Step.CONFIRMED, group, address.key, **yes.evidence)
         line = events.member_asked(act.now, act.who, group=group.address, member=address.key, hold=hold)
         journal.write(act.tx, line)
         letter = Letter("join-waits", {"days": holding.HOLD_FOR.days})
         notifying.send(act, group, notifying.to_member(group, mailbox), letter)
-        return
-    how = "invited, and accepted by reply" if token.action is Action.INVITE else "asked by mail, and confirmed by reply"
-    entry = join(act, group, address, how, token.doc.get("name", ""), Mode(token.doc.get("mode", Mode.EACH)))
-    if isinstance(entry, Joined):
-        welcome(act, group, entry.member)
+        return Effect.WAITS
+    invited = yes.action is Action.INVITE
+    how = f"{'invited, and accepted' if invited else 'asked by mail, and confirmed'} {by_way(act)}"
+    entry = join(
+        act,
+        group,
+        address,
+        how,
+        yes.doc.get("name", ""),
+        Mode(yes.doc.get("mode", Mode.EACH)),
+        step=Step.ACCEPTED if invited else Step.JOINED,
+        evidence=yes.evidence,
+    )
+    _describe(act, address, yes)
+    match entry:
+        case Joined(member):
+            welcome(act, group, member)
+            return Effect.DONE
+        case AlreadyIn():
+            return Effect.NOTHING
+        case Banned():
+            return Effect.CLOSED
+        case _:
+            assert_never(entry)
+
+
+def by_way(act: Act) -> str:
+    """How a yes came, in words for the member's record."""
+    return "on the page" if act.who.way is Way.WEB else "by reply"
+
+
+def _describe(act: Act, address: Address, yes: Yes) -> None:
+    """Name, region and country, as the owner of the mailbox says them with his yes."""
+    mailbox = accounts.mailbox(act.tx, address.key)
+    said = {name: one_line(value)[:ABOUT_LONGEST] for name, value in yes.said.items()}
+    if mailbox is not None:
+        accounts.describe(act.tx, mailbox.account_id, said)
 
 
 def welcome(act: Act, group: Group, member: Member) -> None:
@@ -154,85 +213,106 @@ def decided(act: Act, group: Group, held: Held, verb: Approve | Reject | Discard
         return
     match verb:
         case Approve():
-            entry = join(act, group, address, f"asked by mail, approved by {held.decided_by}")
+            how, evidence = f"asked by mail, approved by {held.decided_by}", {"approved_by": held.decided_by}
+            entry = join(act, group, address, how, evidence=evidence)
             if isinstance(entry, Joined):
                 welcome(act, group, entry.member)
         case Reject(reason):
+            consenting.record(act, Step.DECLINED, group, address.key, decided_by=held.decided_by)
             letter = Letter("join-rejected", {"reason": reason})
             notifying.send(act, group, notifying.to_member(group, mailbox), letter)
         case Discard():
-            pass
+            consenting.record(act, Step.DECLINED, group, address.key, decided_by=held.decided_by)
 
 
-def invite(act: Act, group: Group, address: Address, name: str = "", mode: Mode = Mode.EACH) -> bool:
-    """Ask somebody whom an operator or admin added; False when there is an open invitation already."""
-    if not _may_ask(act, group, address.key, Action.INVITE):
-        return False
-    doc = {"address": str(address), "name": name, "mode": mode.value}
+def invite(act: Act, group: Group, address: Address, name: str = "", mode: Mode = Mode.EACH) -> str | None:
+    """Ask somebody whom an operator or admin added; or why he cannot be asked now, in words that follow his address."""
+    if asking.objects(act, address.key):
+        return UNWANTED
+    since = act.now - UNDO_WITHIN
+    if tokens.unanswered_since(act.tx, address.key, since, Action.INVITE, group_id=group.id):
+        return f"was invited in the last {UNDO_WITHIN.days} days and has not said yes"
+    if not asking.once_a_day(act, "mail", address.key):
+        return "had a question from us in the last 24 hours; there is one a day, over all groups: try again tomorrow"
+    known = accounts.mailbox(act.tx, address.key)
+    to = notifying.to_member(group, known) if known else To(address, group.policy.language)
+    shown, asked = consenting.shown(act, "invitation", to.language), consenting.asked(act)
+    doc = {"address": str(address), "name": name, "mode": mode.value, "text": shown, "asked": asked}
     token = notifying.issue(act, Action.INVITE, address.key, doc, lives=UNDO_WITHIN, group_id=group.id)
-    notifying.send(
-        act, group, To(address, group.policy.language), Letter("invitation", {"days": UNDO_WITHIN.days}, token)
-    )
+    notifying.send(act, group, to, Letter("invitation", {"days": UNDO_WITHIN.days}, token))
     line = events.member_invited(act.now, act.who, group=group.address, member=address.key)
     journal.write(act.tx, line)
-    return True
+    consenting.record(act, Step.INVITED, group, address.key, shown=shown)
+    return None
 
 
-def asked_to_leave(act: Act, group: Group, reading: Reading, tag: str) -> Reply:
-    """Mail to -unsubscribe: with a tag at once, without one a question to the member's own mailbox."""
+def asked_to_leave(act: Act, group: Group, envelope: Envelope, reading: Reading, tag: str) -> Reply:
+    """Mail to -unsubscribe: with a tag, or from a proven member, at once; else a question to the member's mailbox."""
     if tag:
         if not reading.mail_from:
             return _ignored(act, group, reading, "unsubscribe", "null-sender")
         return RECEIVED if leave_by_tag(act, group, tag) else Reply(550, "5.1.1", "no such address here")
-    if automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
+    author = reading.author
+    if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
         return _ignored(act, group, reading, "unsubscribe", reading.robot or "not to be answered")
-    member = accounts.member(act.tx, group.id, reading.author_address) if reading.author_address else None
-    if member is None or not _may_ask(act, group, member.key, Action.LEAVE):
-        return _ignored(act, group, reading, "unsubscribe", "not a member" if member is None else "asked lately")
-    token = notifying.issue(act, Action.LEAVE, member.key, {}, lives=CONFIRM_WITHIN, group_id=group.id)
-    letter = Letter("confirm-leave", {"days": CONFIRM_WITHIN.days}, token, answers=reading.message_id)
-    notifying.send(act, group, notifying.to_member(group, member), letter)
-    return Reply(250, "2.0.0", f"please answer the mail that goes to {member.address}")
-
-
-def left(act: Act, group: Group, token: Token) -> bool:
-    """The one who asked to leave has said yes; False when he was out already."""
-    member = accounts.member(act.tx, group.id, token.actor)
+    member = accounts.member(act.tx, group.id, author.address.key)
     if member is None:
-        return False
-    leave(act, group, member)
-    return True
+        return _ignored(act, group, reading, "unsubscribe", "not a member")
+    if envelope.proof is Proof.PROVEN:
+        leave(act, group, member)
+        return RECEIVED
+    by = asking.party(envelope, reading)
+    outcome = asking.ask(act, author.address, Wish(Action.LEAVE, group), by, answers=reading.message_id)
+    return _answered(act, group, reading, "unsubscribe", outcome, by)
 
 
-def returned(act: Act, group: Group, token: Token) -> None:
+def left(act: Act, yes: Yes) -> Effect:
+    """The one who asked to leave has said yes."""
+    assert yes.group is not None
+    member = accounts.member(act.tx, yes.group.id, yes.actor)
+    if member is None:
+        return Effect.NOTHING
+    leave(act, yes.group, member, yes.evidence)
+    return Effect.DONE
+
+
+def returned(act: Act, yes: Yes) -> Effect:
     """Undo of a leave, with the settings there were."""
-    address = parse(token.doc["address"])
-    assert address is not None
-    mode = Mode(token.doc["mode"])
-    entry = join(act, group, address, "came back by the undo of the farewell mail", mode=mode)
+    group = yes.group
+    assert group is not None
+    how, mode = "came back by the undo of the farewell mail", Mode(yes.doc["mode"])
+    entry = join(act, group, yes.address, how, mode=mode, step=Step.RETURNED, evidence=yes.evidence)
     if not isinstance(entry, Joined):
-        return
-    if token.doc["moderated"]:
+        return Effect.NOTHING if isinstance(entry, AlreadyIn) else Effect.CLOSED
+    if yes.doc["moderated"]:
         accounts.change(act.tx, entry.member.subscription_id, moderated=True)
-    line = events.member_returned(act.now, act.who, group=group.address, member=address.key)
+    line = events.member_returned(act.now, act.who, group=group.address, member=yes.actor)
     journal.write(act.tx, line)
     welcome(act, group, entry.member)
+    return Effect.DONE
 
 
-def _already(act: Act, group: Group, reading: Reading, member: Member) -> Reply:
-    if budgets.first_today(act.tx, group.id, "already", member.key, act.now):
+def _already(act: Act, group: Group, reading: Reading, member: Member, by: Party) -> Reply:
+    """The member is told so, once a day; what nobody proven asked for is his mail of the day over all groups."""
+    if by.proof is Proof.PROVEN:
+        may = budgets.first_today(act.tx, group.id, "already", member.key, act.now)
+    else:
+        may = asking.may_write(act, member.key)
+    if may:
         to = notifying.to_member(group, member)
         notifying.send(act, group, to, Letter("already-in", answers=reading.message_id))
     return RECEIVED
 
 
-def _may_ask(act: Act, group: Group, key: str, action: Action) -> bool:
-    """Not while a question is open or has been declined, and not too many in a day."""
-    day_ago = act.now - timedelta(days=1)
-    term = UNDO_WITHIN if action is Action.INVITE else CONFIRM_WITHIN
-    if tokens.unanswered_since(act.tx, key, act.now - term, action, group_id=group.id):
-        return False
-    return tokens.asked_since(act.tx, key, day_ago) < QUESTIONS_A_DAY
+def _answered(act: Act, group: Group, reading: Reading, door: str, outcome: Outcome, by: Party) -> Reply:
+    """What SMTP says; what makes no mail has its line in the log."""
+    assert isinstance(reading.author, Author)
+    owner = f"{group.door('owner')} reaches the admins"
+    instead = f"; the List-Unsubscribe of any post leaves at once, {owner}" if door == "unsubscribe" else f"; {owner}"
+    said = asking.reply(outcome, reading.author.address, by, instead)
+    if said.positive and not isinstance(outcome, Asked | Waits):
+        _ignored(act, group, reading, door, type(outcome).__name__.lower())
+    return said
 
 
 def _ignored(act: Act, group: Group, reading: Reading, door: str, why: str) -> Reply:

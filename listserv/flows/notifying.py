@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from listserv.flows.site import Act
+from listserv.flows.site import Act, Site
 from listserv.mail import notice, tag, words
 from listserv.mail.notice import Notice
-from listserv.mail.recipient import Door
+from listserv.mail.recipient import SITE_NAME, Door
 from listserv.model.account import Mailbox, Member
 from listserv.model.address import Address, parse
 from listserv.model.group import Group
 from listserv.model.token import Action
 from listserv.store import accounts, deliveries, tokens
 from listserv.store.deliveries import Edition
+from listserv.texts import DEFAULT_LANGUAGE
+
+BUTTONS = ("approve", "reject", "discard", "yes", "no", "never", "undo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +50,36 @@ def to_member(group: Group, member: Member | Mailbox) -> To:
     return To(address, member.language or group.policy.language, mailbox_id)
 
 
-def to_actor(act: Act, group: Group, key: str) -> To | None:
+def to_actor(act: Act, group: Group | None, key: str) -> To | None:
     """The mailbox that a token was sent to, whether it is known here or not."""
     known = accounts.mailbox(act.tx, key)
-    if known is not None:
-        return to_member(group, known)
-    address = parse(key)
-    return To(address, group.policy.language) if address else None
+    address = parse(known.address if known else key)
+    spoken = group.policy.language if group else DEFAULT_LANGUAGE
+    return To(address, (known.language if known else "") or spoken, known.id if known else None) if address else None
 
 
-def send(act: Act, group: Group, to: To, letter: Letter) -> None:
-    """Write it down for delivery.  A notice has the null sender (RFC 3834 §3.3): its bounce goes nowhere."""
+def send(act: Act, group: Group | None, to: To, letter: Letter) -> None:
+    """Write it down for delivery; without a group it is the site's own.
+
+    A notice has the null sender (RFC 3834 §3.3): its bounce goes nowhere.
+    """
+    answered_at = door(group, Door.CONFIRM, letter.token) if group else site_door(act.site, Door.CONFIRM, letter.token)
     facts = {"group": group, "site": act.site, "to": to.address, "token": letter.token, "buttons": {}, **letter.facts}
     if letter.token:
-        facts["buttons"] = buttons(group, letter.token)
+        facts["buttons"] = _links(answered_at)
     said = act.site.texts.mail(letter.template, to.language, **facts)
     html = act.site.texts.page(letter.template, to.language, **facts) if letter.html else ""
     word = f"confirm.{letter.token}" if letter.token else letter.template
     message_id = f"<{word}@{act.site.hostname}>" if letter.token else act.site.message_id(word)
     composed = notice.compose(
         Notice(
-            sender=(words.clean(group.title), door(group, Door.OWNER)),
+            sender=(words.clean(group.title), door(group, Door.OWNER)) if group else _site(act.site),
             to=to.address,
             subject=said.subject,
             text=said.body,
             html=html,
             message_id=message_id,
-            reply_to=door(group, Door.CONFIRM, letter.token) if letter.token else None,
+            reply_to=answered_at if letter.token else None,
             in_reply_to=letter.answers,
         ),
         act.now,
@@ -84,7 +90,7 @@ def send(act: Act, group: Group, to: To, letter: Letter) -> None:
         kind="notice",
         style="bulk",
         message_id=act.site.message_id(letter.template),  # never the header's: it holds the token
-        group_id=group.id,
+        group_id=group.id if group else None,
         fields=composed.fields,
         before=composed.before,
         after=composed.after,
@@ -127,10 +133,23 @@ def door(group: Group, word: Door, tag_: str = "") -> Address:
     return known
 
 
+def site_door(site: Site, word: Door, tag_: str = "") -> Address:
+    known = parse(site.door(word.value, tag_))
+    assert known is not None
+    return known
+
+
+def _site(site: Site) -> tuple[str, Address]:
+    known = parse(f"{SITE_NAME}@{site.domain}")
+    assert known is not None
+    return words.clean(site.name), known
+
+
 def buttons(group: Group, token: str) -> dict[str, str]:
     """`mailto:` links that answer with one tap (RFC 6068)."""
-    to = str(door(group, Door.CONFIRM, token)).replace("+", "%2B")
-    return {
-        word: f"mailto:{to}?subject={word}&body={word}"
-        for word in ("approve", "reject", "discard", "yes", "no", "undo")
-    }
+    return _links(door(group, Door.CONFIRM, token))
+
+
+def _links(confirm: Address) -> dict[str, str]:
+    to = str(confirm).replace("+", "%2B")
+    return {word: f"mailto:{to}?subject={word}&body={word}" for word in BUTTONS}

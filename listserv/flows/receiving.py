@@ -8,6 +8,7 @@ from datetime import datetime
 
 from listserv.access_log import events
 from listserv.flows import answering, bouncing, confirming, joining, posting
+from listserv.flows.asking import RECEIVED
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act, Site
 from listserv.mail import recipient, tag
@@ -19,6 +20,7 @@ from listserv.store import groups, journal, tokens
 from listserv.store.db import Tx
 
 UNKNOWN = Reply(550, "5.1.1", "no such address here")
+NO_CONFIRMATION = Reply(550, "5.1.1", "no such confirmation; it may be too old")
 ELSEWHERE = Reply(550, "5.7.1", "we relay for nobody: this address is not ours")
 
 
@@ -43,6 +45,8 @@ def find(tx: Tx, site: Site, address: str) -> Target | Reply:
         return ELSEWHERE
     if role:
         return Target(address, Door.OWNER, None, role)
+    if token := recipient.site_tag(known):
+        return Target(address, Door.CONFIRM, None, tag=token) if _issued(tx, token) else NO_CONFIRMATION
     readings = recipient.readings(known)
     group = groups.longest(tx, [reading.group for reading in readings])
     if group is None:
@@ -63,7 +67,7 @@ def _closed(tx: Tx, site: Site, group: Group, meant: Recipient) -> Reply | None:
         case Door.UNSUBSCRIBE if meant.tag and site.tags.read_leave(group.id, meant.tag) is None:
             return UNKNOWN
         case Door.CONFIRM if meant.tag and not _issued(tx, meant.tag):
-            return Reply(550, "5.1.1", "no such confirmation; it may be too old")
+            return NO_CONFIRMATION
     return None
 
 
@@ -94,7 +98,7 @@ def take(tx: Tx, site: Site, envelope: Envelope, reading: Reading) -> tuple[Repl
     """Write down what this message means to each of its recipients: one reply for SMTP, one each for LMTP."""
     reading = replace(reading, proof=envelope.proof)  # it may have been read before anybody knew
     who = site.writer(envelope.peer, reading.author_address or envelope.mail_from)
-    act = Act(tx, site, envelope.at, who)
+    act = Act(tx, site, envelope.at, who, envelope.mail_from, reading.message_id)
     replies = _each(act, envelope, reading)
     if envelope.peer.lmtp:
         return tuple(replies)
@@ -146,6 +150,8 @@ def _one(act: Act, envelope: Envelope, reading: Reading, target: Target) -> Repl
 
 def _through(act: Act, envelope: Envelope, reading: Reading, target: Target) -> Reply:
     group = target.group
+    if group is None and target.door is Door.CONFIRM:
+        return confirming.take(act, None, reading, target.tag) or RECEIVED
     if group is None:
         return answering.to_operators(act, envelope, reading, target.role)
     if not target.tag and target.door in (Door.POST, Door.OWNER, Door.CONFIRM):
@@ -158,12 +164,13 @@ def _through(act: Act, envelope: Envelope, reading: Reading, target: Target) -> 
         case Door.OWNER:
             return answering.to_admins(act, group, envelope, reading)
         case Door.HELP:
-            return answering.help(act, group, reading)
+            return answering.help(act, group, envelope, reading)
         case Door.SUBSCRIBE:
-            return joining.asked(act, group, reading)
+            return joining.asked(act, group, envelope, reading)
         case Door.UNSUBSCRIBE:
-            return joining.asked_to_leave(act, group, reading, target.tag)
+            return joining.asked_to_leave(act, group, envelope, reading, target.tag)
         case Door.CONFIRM:
-            return confirming.take(act, group, reading, target.tag)
+            answered = confirming.take(act, group, reading, target.tag)
+            return answered or answering.to_admins(act, group, envelope, reading)
         case Door.BOUNCES:
             return bouncing.take(act, group, reading, target.tag)

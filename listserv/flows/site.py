@@ -10,6 +10,7 @@ from datetime import datetime
 from listserv.access_log.events import Way, Who
 from listserv.hooks import Feature
 from listserv.mail import tag
+from listserv.mail.recipient import SITE_NAME
 from listserv.model.address import Address
 from listserv.model.envelope import Peer, Proof
 from listserv.model.group import Group
@@ -47,6 +48,15 @@ class Site:
     def is_ours(self, address: Address) -> bool:
         return address.domain in self.domains
 
+    @property
+    def domain(self) -> str:
+        """Of the site's own addresses: the host's name where mail for it comes to us."""
+        return self.hostname if self.hostname in self.domains else min(self.domains)
+
+    def door(self, word: str, tag_: str = "") -> str:
+        """The address of a door that belongs to no group: `listserv-confirm+<token>@…`."""
+        return f"{SITE_NAME}-{word}{'+' + tag_ if tag_ else ''}@{self.domain}"
+
     def believes(self, proof: Proof) -> bool:
         """Whether an author so proven has the rights of the member or admin that From names."""
         return proof is Proof.PROVEN or (proof is Proof.UNKNOWN and self.accepts_unknown)
@@ -55,6 +65,10 @@ class Site:
         """A new Message-ID that begins with this word."""
         return f"<{word}.{self.chance(12).hex()}@{self.hostname}>"
 
+    def confirm_url(self, token: str) -> str:
+        """The page that answers a question with one tap, "" when the web part is off."""
+        return f"{self.url}/confirm/{token}" if self.url and token else ""
+
     def leave_url(self, group: Group, tag_: str) -> str:
         """The page behind the one-click link (RFC 8058), "" when the web part is off."""
         return f"{self.url}/leave/{group.address}/{tag_}" if self.url else ""
@@ -62,9 +76,14 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One transaction's here and now: handed through the acts of one message, request or command."""
+    """One transaction's here and now: handed through the acts of one message, request or command.
+
+    envelope, message_id  the sender and the Message-ID of the mail that acts, "" for any other way
+    """
 
     tx: Tx
     site: Site
     now: datetime
     who: Who
+    envelope: str = ""
+    message_id: str = ""

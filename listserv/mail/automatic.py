@@ -64,6 +64,9 @@ _NAMED_BEHIND = (
     "-confirm",
     "-errors",
     "-outgoing",
+    "-subscribe",
+    "-unsubscribe",
+    "-signoff",
 )
 
 # How a responder's subject begins.  Never enough alone.
@@ -168,6 +171,11 @@ def looks_so(post: Message) -> str | None:
     prefix = re.match(r"\s*[:：]\s*\S", subject[away.end() :])
     marked = not names.isdisjoint(("x-auto-response-suppress", "x-ms-exchange-inbox-rules-loop"))
     return "out-of-office subject" if prefix or not answers or (marked and _ENDS.match(subject, away.end())) else None
+
+
+def begins_away(post: Message) -> bool:
+    """Whether its subject begins as a responder's does: in an answer to a question of ours that is enough."""
+    return _AWAY.match(message.subject(post)) is not None
 
 
 def _word(value: bytes) -> str:

@@ -6,6 +6,7 @@ at all, is asked elsewhere (`mail.automatic`, `flows.moderating`); the words sta
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +15,7 @@ from listserv.mail.quoting import unquoted
 
 MAX_REASON = 2_000  # characters
 MAX_SHOWN = 200  # characters of a line that we did not understand
+MAX_ABOUT = 200  # characters of a name, region or country
 OBJECTIONS_WITHIN = 5  # lines: a greeting may come first
 
 
@@ -72,8 +74,11 @@ class Batch:
 
 
 class Consent(StrEnum):
+    """What somebody says to a question of ours; NEVER: “never write to me again”."""
+
     YES = "yes"
     NO = "no"
+    NEVER = "never"
 
 
 def decision(plain: str | None, html: str | None) -> Decision:
@@ -122,6 +127,8 @@ def batch(plain: str | None, html: str | None) -> tuple[Batch, ...] | Nothing | 
 def consent(plain: str | None, html: str | None) -> Consent:
     """Whether a person's reply to a confirmation mail confirms: any does, unless it begins with a no or objects."""
     lines = unquoted(plain, html)[:OBJECTIONS_WITHIN]
+    if any(_NEVER.match(_bare(line)) for line in lines):
+        return Consent.NEVER
     first = _FIRST_WORD.match(lines[0].lower()) if lines else None
     if first and first[1] in phrases.REFUSALS:
         return Consent.NO
@@ -129,10 +136,33 @@ def consent(plain: str | None, html: str | None) -> Consent:
     return Consent.NO if any(objection in said for objection in phrases.OBJECTIONS) else Consent.YES
 
 
+def away(plain: str | None, html: str | None) -> bool:
+    """Whether a reply begins as a responder's does: that its writer is not there, or that it was made by itself.
+
+    One that has a yes on its first line, and nothing else there, was written by somebody.
+    """
+    lines = unquoted(plain, html)[:OBJECTIONS_WITHIN]
+    if lines and _bare(lines[0]) in phrases.APPROVE | phrases.YES:
+        return False
+    said = " ".join(lines).lower().replace("’", "'")
+    return any(phrase in said for phrase in phrases.AWAY)
+
+
+def about(plain: str | None, html: str | None) -> Mapping[str, str]:
+    """What the lines `name: …`, `region: …` and `country: …` of a reply say about its writer; the first of each."""
+    said: dict[str, str] = {}
+    for line in unquoted(plain, html):
+        match = _ABOUT.match(line)
+        field = phrases.ABOUT[match[1].lower()] if match else None
+        if match and field and field not in said and (value := match[2].strip()[:MAX_ABOUT]):
+            said[field] = value
+    return said
+
+
 def own(plain: str | None, html: str | None, count: int) -> frozenset[int]:
     """Which of the posts 1 to `count` he says are his: all by a mere reply, none by a no, or what `yes 1,3` names."""
     everything = frozenset(range(1, count + 1))
-    if consent(plain, html) is Consent.NO:
+    if consent(plain, html) is not Consent.YES:
         return frozenset()
     said = batch(plain, html)
     if not isinstance(said, tuple):
@@ -149,6 +179,8 @@ def _silent(plain: str | None, html: str | None) -> Nothing | Unclear:
     return Nothing() if plain or html else Unclear("")
 
 
+_NEVER = re.compile(rf"(?:{_alternatives(phrases.NEVER_ALONE)})\Z|(?:{_alternatives(phrases.NEVER)})\b")
+_ABOUT = re.compile(rf"[\s*_\-]*({_alternatives(frozenset(phrases.ABOUT))})\s*[:：=]\s*(.+)", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"\W*(\w+)")
 _SPACE = r"[\s:;,.\-–—*_!/]*"  # between a word of ours and what goes with it
 _REJECTED = re.compile(rf"\W*(?:{_alternatives(phrases.REJECT)})\b{_SPACE}(.*)", re.IGNORECASE)

@@ -246,3 +246,64 @@ OBJECTIONS = (
     *("n'ai pas demandé", "n'ai rien demandé", "ne veux pas", "ne souhaite pas", "laissez-moi", "pas intéressé"),
     *("n'est pas moi", "n'était pas moi", "ne suis pas intéressé"),
 )
+
+# A yes in other words than an admin's.
+YES = frozenset(
+    ("ja", "ja bitte", "ja gern", "gern", "yes please", "confirm", "confirmed", "sí", "si", "oui", "sì", "tak")
+)
+
+# What responders say in their first lines.  A person who says yes to a question does not begin with any of it.
+AWAY = (
+    *("out of the office", "out of office", "on vacation", "on annual leave", "on parental leave", "on sick leave"),
+    *("on holiday", "away from the office", "away from my desk", "away from my email", "limited access to email"),
+    *("automatic reply", "automated reply", "auto-reply", "autoreply", "automatic response", "automated response"),
+    *("automatically generated", "this mailbox is not monitored", "no longer works for", "no longer with the company"),
+    *(
+        "nicht im büro",
+        "nicht im hause",
+        "nicht am arbeitsplatz",
+        "im urlaub",
+        "in elternzeit",
+        "abwesend",
+        "außer haus",
+    ),
+    *("automatische antwort", "automatische nachricht", "automatisch erstellt", "automatisch generiert"),
+    *("wird nicht gelesen", "nicht mehr bei uns", "nicht mehr im unternehmen"),
+    *("absent du bureau", "absente du bureau", "je suis absent", "en congé", "réponse automatique", "en vacances"),
+    *("fuera de la oficina", "de vacaciones", "respuesta automática", "estaré ausente", "estoy ausente"),
+    *("fuori ufficio", "fuori sede", "in ferie", "risposta automatica", "sono assente"),
+    *("afwezig", "niet op kantoor", "met vakantie", "automatisch antwoord", "op vakantie"),
+    *("fora do escritório", "de férias", "resposta automática", "poza biurem", "na urlopie", "automatyczna odpowiedź"),
+    *("på semester", "på ferie", "frånvarande", "automatiskt svar", "автоматический ответ", "в отпуске", "не в офисе"),
+    *("不在にして", "自動返信", "自动回复", "外出中", "休暇中"),
+)
+
+# “Never write to me again”: the whole of a line, or how it begins.  Without punctuation; `'` falls away, too.
+NEVER_ALONE = frozenset(
+    ("never", "nie", "niemals", "nie wieder", "nie mehr", "nunca", "nunca más", "jamais", "mai più")
+)
+NEVER = frozenset(
+    (
+        *("never again", "never write", "never contact", "never mail", "never email", "never send", "please never"),
+        *("do not write", "dont write", "do not contact", "dont contact", "do not mail me", "dont mail me"),
+        *("do not email me", "dont email me", "stop writing", "stop mailing", "stop emailing"),
+        *("please do not write", "please dont write", "please do not contact", "please dont contact"),
+        *("nie wieder schreiben", "schreibt mir nie", "schreiben sie mir nie", "schreib mir nie", "schreibt mir nicht"),
+        *("schreiben sie mir nicht", "bitte nie wieder", "bitte nie mehr", "bitte schreibt mir nie"),
+        *("bitte schreiben sie mir nie", "bitte schreibt mir nicht", "bitte schreiben sie mir nicht"),
+        *(
+            "keine mails mehr",
+            "keine e mails mehr",
+            "keine emails mehr",
+            "keine weiteren mails",
+            "bitte keine mails mehr",
+        ),
+    )
+)
+
+# What somebody may say about himself in a reply, and the field that it is about.
+ABOUT = {
+    **dict.fromkeys(("name", "my name"), "name"),
+    **dict.fromkeys(("region", "state", "province", "bundesland", "kanton"), "region"),
+    **dict.fromkeys(("country", "land", "staat"), "country"),
+}

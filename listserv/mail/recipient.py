@@ -39,7 +39,8 @@ WORDS = {
 }
 LATER = ("request", "digest", "nomail", "mail")  # words of INTERFACE that no flow answers yet: 550 at RCPT
 SITE = ("postmaster", "abuse", "security")  # RFC 2142: these reach the operators
-RESERVED = (*SITE, "listserv", "mailer-daemon")
+SITE_NAME = "listserv"  # what stands in a group's place in the doors of the whole site
+RESERVED = (*SITE, SITE_NAME, "mailer-daemon")
 _TAGGED = (Door.UNSUBSCRIBE, Door.BOUNCES, Door.CONFIRM)
 
 _WORD = re.compile(rf"(.+)[-+]({'|'.join(sorted(WORDS, key=len, reverse=True))})(?:\+([a-z2-7]+))?")
@@ -67,6 +68,12 @@ def readings(address: Address) -> tuple[Recipient, ...]:
     if tag and door not in _TAGGED:
         return (whole,)
     return (whole, Recipient(f"{name}@{address.domain}", door, tag))
+
+
+def site_tag(address: Address) -> str:
+    """The token in `listserv-confirm+<token>@`, "" for any other address."""
+    match = _WORD.fullmatch(address.local.lower())
+    return match[3] or "" if match and match[1] == SITE_NAME and WORDS[match[2]] is Door.CONFIRM else ""
 
 
 def site_role(address: Address) -> str | None:

@@ -59,6 +59,11 @@ class Tagger:
         """What our loop header says of a group: whoever shows it carries a copy that we made."""
         return _encoded(_guard(self.secrets[0], list_id))
 
+    def hashes(self, purpose: str, text: str) -> tuple[bytes, ...]:
+        """Keyed hashes of a text, that of the newest secret first: what the database may know instead of it."""
+        message = purpose.encode("ascii") + b"\0" + text.encode()
+        return tuple(hmac.digest(secret, message, "sha256") for secret in self.secrets)
+
     def _tag(self, purpose: str, group_id: int, id: int) -> str:
         if not 0 <= id <= MAX_ID:
             raise ValueError(f"{id} does not fit into a tag")

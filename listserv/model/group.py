@@ -94,6 +94,8 @@ class Policy:
     posting: Posting = field(default=Posting.MEMBERS, metadata={"help": "who may post"})
     strangers: Strangers = field(default=Strangers.REJECT, metadata={"help": "what happens to everybody else's posts"})
     joining: Joining = field(default=Joining.CONFIRM, metadata={"help": "how people come in"})
+    welcome: str = field(default="", metadata={"help": "text in the mail to a new member"})
+    farewell: str = field(default="", metadata={"help": "text in the mail to somebody who has left"})
     listed: bool = field(default=False, metadata={"help": "named in public lists of groups"})
     delivery: DeliveryStyle = field(
         default=DeliveryStyle.PERSONAL,

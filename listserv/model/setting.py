@@ -18,9 +18,11 @@ Pairs = Iterable[tuple[str, str]]
 _FIELDS: Mapping[str, str] = {each.name.rstrip("_"): each.name for each in fields(Policy)}  # as written → in Policy
 NAMES: tuple[str, ...] = tuple(_FIELDS)
 HELP: Mapping[str, str] = {each.name.rstrip("_"): each.metadata["help"] for each in fields(Policy)}
-SEVERAL_LINES = ("description", "footer")
-FREE_TEXT = ("title", "description", "subject_tag", "footer")  # the access log names them without their value
+SEVERAL_LINES = ("description", "welcome", "farewell", "footer")
+# The access log names these without their value.
+FREE_TEXT = ("title", "description", "welcome", "farewell", "subject_tag", "footer")
 LONGEST = {"title": 100, "description": 2000, "language": 12, "subject_tag": 60, "footer": 4000}  # characters
+LONGEST |= {"welcome": 4000, "farewell": 4000}
 
 # Nothing stands behind these values yet.
 NOT_YET: Mapping[str, tuple[str, ...]] = {"archive": ("members", "public"), "listed": ("yes",)}

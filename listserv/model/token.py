@@ -1,4 +1,4 @@
-"""A stored, single-use, expiring right to one action."""
+"""A stored, single-use, expiring right to one action; and the wishes that a question names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +15,9 @@ class Action(StrEnum):
     DECIDE = "decide"  # an admin decides on a hold
     DECIDE_BATCH = "decide-batch"  # an admin decides on the holds of a summary
     SECOND = "second"  # an admin confirms a decision that came from another mailbox
+    ASK = "ask"  # a question about requests, caused by somebody who has proven nothing: it has a budget
+    CONFIRM = "confirm"  # the same, caused by a proven author
+    OBJECT = "object"  # a mail that asks nothing; only “never write to me again” answers it
     VOUCH = "vouch"  # an author says whether held posts are his
 
 
@@ -28,7 +31,20 @@ class Token:
     hold_id: int | None
     actor: str  # key of the mailbox it was sent to
     doc: Mapping[str, Any]
-    state: str  # open, used, expired
+    state: str  # open, used, expired, declined, ended
     made_at: datetime
     expires_at: datetime | None
     used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One wish that the owner of a mailbox is asked to confirm; `token` is that of the mail that names it, if any."""
+
+    id: int
+    key: str  # of the mailbox that is asked
+    action: Action
+    group_id: int | None
+    doc: Mapping[str, Any]
+    made_at: datetime
+    token: bytes | None

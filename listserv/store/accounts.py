@@ -1,6 +1,6 @@
 """People, their mailboxes and their subscriptions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +48,20 @@ def ensure(tx: Tx, address: Address, now: datetime, name: str = "", *, proven: b
 
 def rename(tx: Tx, account_id: int, name: str) -> None:
     tx.execute(update(accounts).where(accounts.c.id == account_id).values(name=name))
+
+
+def describe(tx: Tx, account_id: int, said: Mapping[str, str]) -> None:
+    """What somebody says about himself, of name, region and country; what he leaves out stays as it is."""
+    known = {name: said[name] for name in ("name", "region", "country") if said.get(name)}
+    if known:
+        tx.execute(update(accounts).where(accounts.c.id == account_id).values(known))
+
+
+def about(tx: Tx, account_id: int) -> Mapping[str, str]:
+    """Name, region and country: what others may see."""
+    a = accounts.c
+    row = tx.execute(select(a.name, a.region, a.country).where(a.id == account_id)).one()
+    return {"name": row.name, "region": row.region, "country": row.country}
 
 
 def member(tx: Tx, group_id: int, key: str) -> Member | None:

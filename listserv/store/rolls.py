@@ -27,9 +27,9 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """What became of a number of people; `banned` are keys."""
+    """What became of a number of people; `joined` and `banned` are keys."""
 
-    joined: int
+    joined: tuple[str, ...]
     already: int
     banned: tuple[str, ...]
 
@@ -65,10 +65,11 @@ def enrol(tx: Tx, group_id: int, people: Sequence[Person], now: datetime, how: s
         ]
         tx.execute(insert(subscriptions), rows)
     places_kept = ((known[ids[key]], person) for key, person in by_key.items() if ids[key] in known)
-    woken = [row.id for row, person in places_kept if _is_woken(row.role, row.mode, person)]
+    woken = {row.id: person for row, person in places_kept if _is_woken(row.role, row.mode, person)}
     if woken:
         tx.execute(update(subscriptions).where(s.id.in_(woken)).values(mode=Mode.EACH.value))
-    return Enrolled(len(fresh) + len(woken), len(known) - len(woken), banned)
+    joined = [person.address.key for person in (*(person for _, person in fresh), *woken.values())]
+    return Enrolled(tuple(joined), len(known) - len(woken), banned)
 
 
 def under_way(tx: Tx, group_id: int) -> tuple[int, int]:

@@ -1,12 +1,13 @@
 """Tokens: kept as their SHA-256, redeemed once."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
 from listserv.model.token import Action, Token
+from listserv.store import requests
 from listserv.store.db import Tx
 from listserv.store.schema import tokens
 
@@ -78,12 +79,27 @@ def latest(tx: Tx, actor: str, action: Action) -> Token | None:
     return _token(row) if row else None
 
 
-def asked_since(tx: Tx, actor: str, since: datetime) -> int:
-    """How many questions of any kind this mailbox was sent since then, answered or not."""
+def sent_since(tx: Tx, actor: str, since: datetime, actions: Sequence[Action]) -> list[Token]:
+    """What this mailbox was sent since then, newest first, whatever became of it."""
     t = tokens.c
-    questions = [action.value for action in (Action.JOIN, Action.INVITE, Action.LEAVE)]
-    sent = select(func.count()).where(t.actor == actor, t.made_at >= since, t.action.in_(questions))
-    return int(tx.execute(sent).scalar_one())
+    sent = select(tokens).where(t.actor == actor, t.made_at >= since, t.action.in_([each.value for each in actions]))
+    return [_token(row) for row in tx.execute(sent.order_by(t.made_at.desc()))]
+
+
+def end_all(tx: Tx, keys: Collection[str], actions: Collection[Action] = tuple(Action)) -> int:
+    """Every open right of these mailboxes ends, and what waits to be asked goes; how many rights."""
+    requests.remove_of(tx, keys)
+    t = tokens.c
+    mine = update(tokens).where(t.actor.in_(keys), t.state == "open", t.action.in_([each.value for each in actions]))
+    return tx.execute(mine.values(state="ended")).rowcount
+
+
+def end(tx: Tx, actor: str, group_id: int, actions: Collection[Action]) -> None:
+    """What these were about was settled otherwise: neither they nor a wish of that kind can be confirmed."""
+    t = tokens.c
+    mine = update(tokens).where(t.actor == actor, t.group_id == group_id, t.state == "open")
+    tx.execute(mine.where(t.action.in_([each.value for each in actions])).values(state="ended"))
+    requests.settle(tx, actor, group_id, actions)
 
 
 def expire(tx: Tx, now: datetime) -> int:

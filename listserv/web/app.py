@@ -6,6 +6,7 @@
 | --------------------- | ------------------------------------------------------------ |
 | /                     | what this is                                                 |
 | /leave/GROUP/TAG      | leave a group: `oneclick`                                    |
+| /confirm/TOKEN        | answer a question of ours: `confirm`                         |
 | /health               | 200 "ok" while the database answers, else 503: for monitors  |
 | /robots.txt           | search engines stay out of the links                         |
 
@@ -28,13 +29,13 @@ from starlette.routing import Route
 from listserv.flows.site import Site
 from listserv.store import groups
 from listserv.store.db import Database
-from listserv.web import oneclick
+from listserv.web import confirm, oneclick
 from listserv.web.kit import Guard, Kit
 
 log = logging.getLogger(__name__)
 
 HEALTH_SECONDS = 5.0
-ROBOTS = "User-agent: *\nDisallow: /leave/\n"
+ROBOTS = "User-agent: *\nDisallow: /leave/\nDisallow: /confirm/\n"
 
 
 def create_app(site: Site, db: Database, clock: Callable[[], datetime]) -> Starlette:
@@ -56,7 +57,13 @@ def create_app(site: Site, db: Database, clock: Callable[[], datetime]) -> Starl
         return PlainTextResponse("ok\n")
 
     app = Starlette(
-        routes=[Route("/", home), Route("/robots.txt", robots), Route("/health", health), oneclick.route(kit)],
+        routes=[
+            Route("/", home),
+            Route("/robots.txt", robots),
+            Route("/health", health),
+            oneclick.route(kit),
+            confirm.route(kit),
+        ],
         middleware=[Middleware(Guard, kit=kit)],
         exception_handlers={HTTPException: kit.refuse},
     )

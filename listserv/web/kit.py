@@ -49,6 +49,7 @@ _ERRORS = {
     405: "This page cannot be used in this way.",
     408: "The request took too long to arrive. Please try again.",
     413: "The request is too large for this page.",
+    429: "Too many links that are not valid came from your network. Please try again in ten minutes.",
     500: "Something went wrong here.",
 }
 

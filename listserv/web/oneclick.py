@@ -87,17 +87,18 @@ async def _is_one_click(request: Request) -> bool:
 
     One without a Content-Type, or with a wrong one, is read as the simpler of the two.
     """
-    body = await _body(request)
+    content = await body(request)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         async with request.form(max_files=0, max_fields=MAX_FIELDS) as form:
             return form.get(ONE_CLICK[0]) == ONE_CLICK[1]
     try:
-        return ONE_CLICK in parse_qsl(body.decode("latin-1"), max_num_fields=MAX_FIELDS)
+        return ONE_CLICK in parse_qsl(content.decode("latin-1"), max_num_fields=MAX_FIELDS)
     except ValueError:  # more fields than that
         return False
 
 
-async def _body(request: Request) -> bytes:
+async def body(request: Request) -> bytes:
+    """What was posted; who is too slow, or hangs up, gets an error."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.body()

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from listserv.flows import reading, receiving
+from listserv.flows.guessing import Guesses
 from listserv.flows.site import Site
 from listserv.model.envelope import Envelope, Peer, Reply
 from listserv.net.authenticator import Authenticator
@@ -19,6 +20,7 @@ CROWDED = 1_000_000  # deliveries that wait; beyond it senders keep their mail
 BUSY_CHECKED_EVERY = 5.0  # seconds
 WRITTEN_ANEW = 2  # times the largest message has to be free on the disk
 
+GUESSING = Reply(450, "4.7.1", "too many confirmations that do not exist came from you; please try again later")
 OVERLOADED = Reply(452, "4.3.1", "more mail is waiting than we can take; please try again later")
 NO_SPACE = Reply(452, "4.3.1", "not enough space; please try again later")
 
@@ -44,11 +46,16 @@ class Reception:
         self._told = told
         self._data_dir = data_dir
         self._authenticator = authenticator
+        self._guesses = Guesses()
         self._looked_at = -BUSY_CHECKED_EVERY
         self._answer: Reply | None = None
 
     async def recipient(self, peer: Peer, mail_from: str, address: str) -> Reply | None:
+        if "confirm+" in address.lower() and not peer.trusted and self._guesses.too_many(peer.ip, self._clock()):
+            return GUESSING
         refusal = await self._db.read(receiving.welcome, self._site, address)
+        if refusal is receiving.NO_CONFIRMATION and not peer.trusted:
+            self._guesses.wrong(peer.ip, self._clock())
         if refusal is not None and "bounces+" in address.lower():
             group = await self._db.read(receiving.forged_return_path, self._site, address)
             if group is not None:

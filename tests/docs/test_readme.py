@@ -14,7 +14,7 @@ import pytest
 import listserv
 from listserv import settings
 from listserv.cli.main import Lazy
-from listserv.flows import delivering, expiring, holding, joining
+from listserv.flows import asking, delivering, expiring, guessing, holding, joining
 from listserv.mail import phrases, recipient, trace
 from listserv.model import setting
 from listserv.model.group import DEFAULTS
@@ -177,7 +177,14 @@ def test_the_figures_of_readme_are_those_of_the_code() -> None:
     assert f"± {delivering.JITTER:.0%}".replace("%", " %") in said["a delivery"]
     assert f"{reception.CROWDED:,}" in said["the queue"]
     assert f"{recipient.MAX_GROUP_OCTETS} characters" in said["a group's name"]
-    assert f"{joining.QUESTIONS_A_DAY} a day" in said["questions to one mailbox"]
+    assert f"at most one in {asking.MAIL.every.total_seconds() / 3600:.0f} hours" in said["questions to one mailbox"]
+    assert f"void after {asking.ANSWER_WITHIN.days} days" in said["questions to one mailbox"]
+    assert f"then none for {asking.REST.days} days" in said["questions to one mailbox"]
+    assert f"{asking.NETWORK.burst} at once" in said["unproven requests from one network"]
+    assert f"one more every {asking.NETWORK.every.seconds // 60} minutes" in said["unproven requests from one network"]
+    wrong = f"{guessing.WRONG} in {guessing.WITHIN.seconds // 60} minutes"
+    assert wrong in said["confirmations that do not exist"]
+    assert f"{asking.DOMAIN.burst} at once" in said["unproven requests of one domain"]
 
 
 def test_the_map_of_the_house_names_every_module_under_its_package() -> None:

@@ -15,6 +15,7 @@ import ssl
 from types import TracebackType
 from typing import NamedTuple, Self, cast
 
+import aiosmtplib
 import trustme
 
 Scripted = str | list[str]  # one reply for ever, or one per attempt and 250 after the last
@@ -43,6 +44,9 @@ class World:
         self.delay = 0.0  # seconds before each reply
         self.extensions = ["8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", f"SIZE {size}"]
         self.extensions += ["PIPELINING"] if pipelining else []
+        self.elsewhere: dict[str, int] = {}  # domain → port of another server here, which gets its mail from us
+        self.carried: list[tuple[str, str]] = []  # recipient and last reply of what was carried there
+        self.carriers: set[asyncio.Task[None]] = set()
         self.visits = 0  # connections ever
         self.peak = 0  # most connections at one time
         self.guests: set[Session] = set()
@@ -109,7 +113,27 @@ class World:
         self.envelopes.append(received)
         for recipient in received.rcpt_to:
             self.messages.setdefault(recipient, []).append(received.content)
+            port = self.elsewhere.get(recipient.rpartition("@")[2])
+            if port is not None:
+                carrier = asyncio.create_task(self._carry(port, received.mail_from, recipient, received.content))
+                self.carriers.add(carrier)
+                carrier.add_done_callback(self.carriers.discard)
         self._arrival.set()
+
+    async def _carry(self, port: int, mail_from: str, recipient: str, content: bytes) -> None:
+        """What the next hop does with a copy; a refusal ends here, as a bounce to the null sender would."""
+        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, local_hostname="world.example", start_tls=False)
+        await client.connect()
+        try:
+            await client.ehlo()
+            await client.mail(mail_from)
+            await client.rcpt(recipient)
+            reply = await client.data(content)
+            self.carried.append((recipient, f"{reply.code} {reply.message}"))
+        except aiosmtplib.SMTPResponseException as fault:
+            self.carried.append((recipient, f"{fault.code} {fault.message}"))
+        finally:
+            client.close()
 
     def _certify(self) -> None:
         authority = trustme.CA()

@@ -396,6 +396,68 @@ def test_a_no_does_not_consent(text: str):
     assert command.consent(text + "\n\nOn Sunday, Sailing wrote:\n> just reply", None) is Consent.NO
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "never",
+        "NEVER!",
+        "Never write to me again.",
+        "Hello,\nplease do not write to me",
+        "Don’t write to me again",
+        "stop emailing me",
+        "nie",
+        "Nie wieder!",
+        "Schreibt mir nie wieder",
+        "Guten Tag,\nbitte schreiben Sie mir nicht mehr.",
+        "Keine E-Mails mehr!",
+    ],
+)
+def test_never_is_more_than_a_no(text: str):
+    assert command.consent(text + "\n\nOn Sunday, Sailing wrote:\n> just reply", None) is Consent.NEVER
+
+
+@pytest.mark.parametrize("text", ["never mind", "Nie im Leben", "I never asked for this", "Ich war das nie"])
+def test_a_never_about_something_else_is_no_wish_never_to_be_written_to(text: str):
+    assert command.consent(text, None) is not Consent.NEVER
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("yes\nName: Ada Lovelace\nregion = Kent\n* Country: England", ("Ada Lovelace", "Kent", "England")),
+        ("Land: Schweiz\nKanton: Uri\nname: Walter\nname: Wilhelm", ("Walter", "Uri", "Schweiz")),
+        ("names: many\nmy country: is large\ncountry:\n> name: quoted", ("", "", "")),
+        ("“name:”, and so on\n“region:” and “country:”. Nothing but these", ("", "", "")),
+        ("name: " + "x" * 999, ("x" * 200, "", "")),
+    ],
+)
+def test_what_somebody_says_about_himself(text: str, said: tuple[str, str, str]):
+    about = command.about(text, None)
+    assert tuple(about.get(field, "") for field in ("name", "region", "country")) == said
+
+
+@pytest.mark.parametrize(
+    "text", ["I am out of the office.", "Hallo,\n\nich bin bis Montag im Urlaub.", "Automatic reply"]
+)
+def test_who_begins_as_a_responder_does_is_away(text: str):
+    assert command.away(text, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "yes",
+        "Ja!\nIch bin bis Montag im Urlaub.",
+        "Yes, I am in!",
+        "> I am out of the office",
+        "a\nb\nc\nd\ne\nout of office",
+    ],
+)
+def test_who_does_not_is_there(text: str):
+    assert not command.away(text, None)
+
+
 BOMBS = {
     "quotes": (">\n" * 131_072, ""),
     "one line": ("x" * 1_000_000, ""),
@@ -426,6 +488,8 @@ def test_a_bomb_costs_less_than_two_seconds(name: str):
     command.decision(plain, html)
     command.batch(plain, html)
     command.consent(plain, html)
+    command.about(plain, html)
+    command.away(plain, html)
     assert time.process_time() - start < 2
 
 
@@ -474,6 +538,8 @@ def test_nothing_that_can_be_written_raises(plain: str, html: str):
     assert not isinstance(said, Reject) or said.reason.isprintable() or "\n" in said.reason
     command.batch(plain, html)
     assert command.consent(plain, html) in Consent
+    assert set(command.about(plain, html)) <= {"name", "region", "country"}
+    command.away(plain, html)
 
 
 @given(st.lists(st.sampled_from([*NOTICE.split("\n"), "", *INTRODUCTIONS]), max_size=20))

@@ -2,21 +2,29 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, inspect, text
+from sqlalchemy import CheckConstraint, inspect, select, text
 
-from listserv.store import schema
+from listserv.model.consent import Step
+from listserv.model.token import Action
+from listserv.store import accounts, consents, schema, tokens
+from listserv.store import upgrade as upgrading
+from listserv.store.consents import Entry
 from listserv.store.db import Database, Tx
 from listserv.store.upgrade import MIGRATIONS, NewerDatabase, upgrade, version
 from tests.kit.database import located
 from tests.kit.postgres import Postgres
 
+THEN = datetime(2026, 11, 20, 12, tzinfo=UTC)
+LATER = THEN + timedelta(days=7)
 UPGRADE = """
 import sys
 from listserv.store.db import Database
@@ -128,7 +136,58 @@ def test_two_processes_upgrade_at_once_and_both_go_on(
     assert set(tables) == {table.name for table in schema.metadata.sorted_tables} | {"alembic_version"}
 
 
-def _empty_database(server: Postgres) -> str:
+def _empty_database(server: Postgres, name: str = "raced") -> str:
     with psycopg.connect(f"host=127.0.0.1 port={server.port} user=postgres", autocommit=True) as connection:
-        connection.execute("CREATE DATABASE raced")
-    return server.url("raced")
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return server.url(name)
+
+
+OLD = """
+INSERT INTO accounts (id, name, made_at) VALUES (1, 'Ada', '2026-11-01 10:00:00+00:00');
+INSERT INTO mailboxes (id, account_id, address, key, domain, proven_at)
+    VALUES (1, 1, 'Ada@a.example', 'ada@a.example', 'a.example', '2026-11-01 10:00:00+00:00');
+INSERT INTO groups (id, address, kind, policy, made_at)
+    VALUES (1, 'walkers@lists.example', 'discussion', '{"title": "Walkers"}', '2026-11-01 10:00:00+00:00');
+INSERT INTO subscriptions (id, group_id, mailbox_id, role, mode, moderated, joined_at, how)
+    VALUES (1, 1, 1, 'owner', 'each', false, '2026-11-01 10:00:00+00:00', 'asked by mail');
+INSERT INTO holds (id, kind, group_id, author, reasons, state, since, expires_at)
+    VALUES (1, 'join', 1, 'bob@b.example', '["an admin decides"]', 'open',
+            '2026-11-01 10:00:00+00:00', '2026-12-01 10:00:00+00:00');
+"""
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_what_0001_knew_is_there_after_the_upgrade(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    # given a database of the first version with people, a group, a hold, and an open question of the old kind
+    server: Postgres | None = request.getfixturevalue("server") if engine == "postgresql" else None
+    database = Database(_empty_database(server, "old") if server else located("sqlite:", tmp_path))
+    config = upgrading._config()
+
+    def begin(tx: Tx) -> None:
+        config.attributes["connection"] = tx
+        command.upgrade(config, "0001")
+        for statement in OLD.split(";\n"):
+            if statement.strip():
+                tx.exec_driver_sql(statement.strip().replace("%", "%%"))
+        tokens.add(tx, b"t" * 32, Action.JOIN, "bob@b.example", {"address": "bob@b.example"}, THEN, expires_at=LATER)
+
+    database.write_now(begin)
+    assert database.read_now(version) == "0001"
+
+    # when the program of today opens it
+    assert upgrade(database) == "0001"
+
+    # then all is as it was, with the defaults of what is new, and the new tables work
+    assert database.read_now(version) == schema.VERSION
+    ada = database.read_now(accounts.member, 1, "ada@a.example")
+    assert ada is not None
+    assert (ada.address, ada.name, ada.role, ada.mode) == ("Ada@a.example", "Ada", "owner", "each")
+    s, h = schema.subscriptions.c, schema.holds.c
+    wishes = database.read_now(lambda tx: tx.execute(select(s.own_posts, s.copies, s.visible)).one())
+    assert tuple(wishes) == (True, True, False)
+    assert database.read_now(lambda tx: tx.execute(select(h.waits_for)).scalar_one()) == "admins"
+    assert database.write_now(tokens.redeem, b"t" * 32, THEN)
+    entry = Entry(Step.LEFT, "walkers@lists.example", "mail", THEN, "ada@a.example", {}, bytes(16))
+    database.write_now(consents.append, [entry])
+    assert database.read_now(lambda tx: list(consents.verify(tx))) == [consents.Sound(1)]
+    database.close()

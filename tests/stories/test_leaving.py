@@ -1,13 +1,17 @@
 """Out and back in: what somebody had is there again, and who gets no posts can have them."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from listserv.flows import governing
+from listserv.flows import governing, reading, receiving
 from listserv.model.address import parse
+from listserv.model.envelope import Envelope, Evidence, Peer, Proof, Reply
 from listserv.model.group import DeliveryStyle, Group, Mode, Role
-from tests.kit.house import House, house, read
+from listserv.store import accounts
+from tests.kit.house import House, house, mail, read, words
 
 ADA = "ada@a.example"
 BOB = "bob@b.example"
@@ -105,3 +109,91 @@ async def test_a_member_without_posts_who_asks_to_join_gets_them(url: str, folde
         await here.post(ADA, WALKERS)
         await here.quiet()
         assert read(here.notice(BOB))["Subject"] == "A walk"
+
+
+async def test_a_group_has_its_own_words_for_who_comes_and_who_goes(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        said = "Ahoy {{ name }}!\nBe kind.\n\nno <b>shouting</b>"
+        group = here.group(WALKERS, welcome=said, farewell="Fair winds.")
+        await here.post(ADA, "walkers-subscribe@lists.example")
+        await here.quiet()
+        await here.answer(ADA, here.notice(ADA), "Yes please!\nName: Ada L.\nregion: Kent\nCountry: England")
+        await here.quiet()
+        welcome = words(here.notice(ADA))
+        for line in ("    Ahoy {{ name }}!", "    Be kind.", "    no <b>shouting</b>"):
+            assert line in welcome.splitlines()
+        member = here.member(group, ADA)
+        assert member is not None
+        assert member.name == "Ada L."
+        mailbox = here.node.db.read_now(accounts.mailbox, ADA)
+        assert mailbox is not None
+        about = here.node.db.read_now(accounts.about, mailbox.account_id)
+        assert about == {"name": "Ada L.", "region": "Kent", "country": "England"}
+        door = re.search(r"walkers-unsubscribe\+[a-z2-7]+@lists\.example", welcome)
+        assert door is not None
+        await here.post(ADA, door[0])
+        await here.quiet()
+        assert "    Fair winds." in words(here.notice(ADA)).splitlines()
+        # the farewell, quoted without a mark, is no refusal: the mere reply brings her back
+        await here.post(ADA, str(read(here.notice(ADA))["Reply-To"]), "\n".join(words(here.notice(ADA)).splitlines()))
+        await here.quiet()
+        assert here.members(group) == [ADA]
+
+
+def proven(here: House, author: str, to: str, proof: Proof = Proof.PROVEN, why: str = "", **peer: Any) -> Reply:
+    """A message whose author has been looked into, taken at the door behind the wire."""
+    envelope = Envelope(
+        author, (to,), Peer("192.0.2.1", "out.example", **peer), here.clock(), evidence=Evidence(proof, why=(why,))
+    )
+    return here.node.db.write_now(
+        receiving.take, here.node.site, envelope, reading.read(mail(author, to), envelope, "lists.example")
+    )[0]
+
+
+async def test_a_proven_leave_is_at_once_and_can_be_undone(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        group = here.group(WALKERS, [ADA, BOB])
+        assert proven(here, ADA, "walkers-unsubscribe@lists.example").positive
+        assert here.members(group) == [BOB]
+        await here.quiet()
+        assert "left" in str(read(here.notice(ADA))["Subject"])
+        await here.answer(ADA, here.notice(ADA), "")
+        assert sorted(here.members(group)) == [ADA, BOB]
+        # of a stranger nothing is made, however proven
+        assert proven(here, "eve@e.example", "walkers-unsubscribe@lists.example").positive
+        await here.quiet()
+        assert here.inbox("eve@e.example") == []
+
+
+async def test_a_refuted_author_neither_joins_nor_leaves_and_nobody_is_asked(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        group = here.group(WALKERS, [ADA])
+        for door in ("subscribe", "unsubscribe"):
+            author = ADA if door == "unsubscribe" else BOB
+            said = proven(here, author, f"walkers-{door}@lists.example", Proof.REFUTED, "SPF fails for b.example")
+            assert str(said).startswith("550 5.7.1")
+            assert "SPF fails for b.example" in said.text
+            # a peer that we trust would make a bounce of it
+            said = proven(here, author, f"walkers-{door}@lists.example", Proof.REFUTED, "SPF fails", trusted=True)
+            assert str(said).startswith("250")
+        await here.quiet()
+        assert here.world.messages == {}
+        assert here.members(group) == [ADA]
+        assert [(line["action"], line["why"]) for line in here.log()] == [("mail.ignored", "refuted")] * 2
+
+
+async def test_nobody_is_kept_in_a_group_by_a_no(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        group = here.group(WALKERS, [ADA])
+        await here.post(ADA, "walkers-unsubscribe@lists.example")
+        await here.quiet()
+        await here.answer(ADA, here.notice(ADA), "no, I stay")
+        said = await here.post(ADA, "walkers-unsubscribe@lists.example")
+        assert said.startswith("550 5.7.1")
+        assert "List-Unsubscribe" in said
+        assert "walkers-owner@lists.example" in said
+        await here.later(days=31)
+        assert (await here.post(ADA, "walkers-unsubscribe@lists.example")).startswith("250")
+        await here.quiet()
+        await here.answer(ADA, here.notice(ADA), "yes")
+        assert here.members(group) == []

@@ -20,6 +20,8 @@ from jinja2 import UndefinedError
 
 import listserv
 from listserv import rules
+from listserv.flows.asking import Effect, Yes
+from listserv.flows.confirming import Done
 from listserv.flows.moderating import Decided, DecidedBefore
 from listserv.flows.notifying import buttons
 from listserv.flows.site import Site
@@ -33,7 +35,7 @@ from listserv.model.address import Address
 from listserv.model.envelope import Proof
 from listserv.model.group import Group, Joining, Kind, Mode, Policy, Posting, ReplyTo, Role, Strangers
 from listserv.model.post import Ask, Hold, HoldKind, HoldState
-from listserv.model.token import Action
+from listserv.model.token import Action, Request
 from listserv.rules import RULES, judge
 from listserv.store.holds import Held
 from listserv.texts import WIDTH, Texts, one_line, short, templates_folder
@@ -58,11 +60,12 @@ SUBJECTS = (
     "“‘\"'&lt;&amp;><",
 )
 POLICIES = (
-    Policy(title="Sailing", description="Boats, wind and weather. " * 8),
+    Policy(title="Sailing", description="Boats, wind and weather. " * 8, welcome="Ahoy!\n\nBe kind.", farewell="Bye"),
     Policy(moderated=True, posting=Posting.ANYONE, joining=Joining.MODERATED, reply_to=ReplyTo.GROUP),
     Policy(title="<b>Sail</b>\r\nX: y", posting=Posting.MODERATORS, joining=Joining.INVITE, strangers=Strangers.HOLD),
     Policy(title="t" * 500, description="\x00\n\n" * 50, posting=Posting.OWNERS, joining=Joining.CLOSED),
 )
+ASKED = (Action.JOIN, Action.LEAVE)  # what a question may ask
 REASONS = ("every post to this group waits for an admin", "it looks like a command: “unsubscribe <b>me</b>”")
 
 
@@ -153,8 +156,25 @@ def decision_of_admin(text: str) -> Facts:
 def used_token(text: str) -> Facts:
     for action in Action:
         for is_in in (None, member(), member(Role.OWNER, Mode.NONE)):
-            yield {"used": {"token": "", "state": "used", "used_at": NOW, "action": action, "is_in": is_in}}
-            yield {"used": {"token": "", "state": "expired", "used_at": None, "action": action, "is_in": is_in}}
+            wishes = [(action, group()), (Action.LEAVE, group(POLICIES[2]))]
+            yield {"used": {"state": "used", "used_at": NOW, "wishes": wishes, "is_in": is_in}}
+            yield {"used": {"state": "expired", "used_at": None, "wishes": wishes[:1], "is_in": is_in}}
+
+
+def question(text: str) -> Facts:
+    """One wish, and several of several groups."""
+    for number, action in enumerate((Action.JOIN, Action.LEAVE)):
+        yield {"wishes": [(request(action), group())], "days": number + 1}
+    everything = [(request(action), group(policy)) for action in ASKED for policy in POLICIES]
+    yield {"wishes": everything, "days": 7}
+
+
+def wishes(text: str) -> tuple[Yes, ...]:
+    return tuple(Yes(action, group(Policy(title=text)), "ana@example.net", {}, NOW, {}) for action in ASKED)
+
+
+def request(action: Action) -> Request:
+    return Request(1, "ana@example.net", action, 7, {"address": "ana@example.net"}, NOW, None)
 
 
 def vouch(text: str) -> Facts:
@@ -184,7 +204,7 @@ FACTS: dict[str, Callable[[str], Facts]] = {
     "awaiting": lambda text: iter([{"subject": text, "reasons": (*REASONS, text), "days": 14}]),
     "rejected": decision_of_admin,
     "expired": lambda text: iter([{"held": hold(text, state=HoldState.EXPIRED), "reason": ""}]),
-    "confirm-join": lambda text: iter([{"days": 7, "moderated": True}, {"days": 1, "moderated": False}]),
+    "question": question,
     "join-waits": fixed(days=14),
     "join-rejected": lambda text: iter([{"reason": ""}, {"reason": text}]),
     "closed": fixed(),
@@ -194,7 +214,6 @@ FACTS: dict[str, Callable[[str], Facts]] = {
     ),
     "farewell": lambda text: iter([{"days": 14, "is_admin": True}, {"days": 1, "is_admin": False}]),
     "invitation": fixed(days=14),
-    "confirm-leave": fixed(days=7),
     "already-in": fixed(),
     "used-token": used_token,
     "vouch": vouch,
@@ -203,14 +222,16 @@ FACTS: dict[str, Callable[[str], Facts]] = {
 }
 WITH_HTML = ("hold-post", "hold-join")
 WITH_TOKEN = {"hold-post", "hold-join", "hold-summary", "hold-second", "batch-second", "vouch"}
-WITH_TOKEN |= {"confirm-join", "invitation", "confirm-leave", "farewell"}
+WITH_TOKEN |= {"question", "invitation", "farewell", "help"}
 ABOUT_HOLDS = ("hold-unclear", "hold-result", "batch-result")
 WITH_TOKEN |= set(ABOUT_HOLDS)
-QUESTIONS = ("hold-second", "batch-second", "vouch", "confirm-join", "invitation", "confirm-leave", "farewell")
+QUESTIONS = ("hold-second", "batch-second", "vouch", "question", "invitation", "farewell")
 PAGES: dict[str, Callable[[str], dict[str, Any]]] = {
     "page-leave": lambda text: {"group": group(Policy(title=text)), "address_hint": text, "action": text},
     "page-left": lambda text: {"group": group(Policy(title=text)), "site": replace(SITE, name=text)},
     "page-gone": lambda text: {},
+    "page-confirm": lambda text: {"wishes": wishes(text), "joins": True, "is_open": text != ""},
+    "page-answered": lambda text: {"result": Done(tuple((wish, Effect.DONE) for wish in wishes(text))), "never": False},
     "page-error": lambda text: {"status": 404 if text else 500, "title": text, "text": text},
     "page-home": lambda text: {"site": replace(SITE, name=text)},
 }
@@ -324,6 +345,21 @@ def test_an_operators_own_folder_goes_before_ours_also_for_pieces(tmp_path: Path
     assert texts.mail("closed", "en", **facts).body == "Changed.\n"
 
 
+def test_a_text_has_a_version_that_changes_with_its_wording_and_that_of_its_pieces(tmp_path: Path) -> None:
+    own = tmp_path / "en"
+    own.mkdir()
+    texts = Texts([tmp_path])
+    spoken, first = texts.version("question", "fr")
+    assert spoken == "en"
+    assert first == TEXTS.version("question", "en")[1] != TEXTS.version("question", "de")[1]
+    assert TEXTS.version("question", "de")[0] == "de"
+    (own / "_never.txt").write_text("Say never.\n")
+    assert texts.version("question", "en")[1] == first, "until it is loaded again"
+    texts.reload()
+    assert texts.version("question", "en")[1] != first
+    assert texts.version("welcome", "en") == TEXTS.version("welcome", "en")
+
+
 @each_language
 @pytest.mark.parametrize("name", [*WITH_HTML, *ABOUT_HOLDS, "hold-summary", "decided"])
 def test_no_line_of_a_notice_looks_like_a_decision_when_it_is_quoted_without_a_mark(name: str, language: str) -> None:
@@ -376,7 +412,7 @@ def test_the_question_whose_post_it_is_quoted_without_a_mark_says_no_more_than_y
 
 
 @each_language
-@pytest.mark.parametrize("name", ["confirm-join", "confirm-leave", "invitation"])
+@pytest.mark.parametrize("name", ["question", "invitation"])
 def test_a_question_says_who_for_how_long_and_what_to_do(name: str, language: str) -> None:
     for facts in given(name, policies=POLICIES[:1]):
         said = TEXTS.mail(name, language, **facts).body
@@ -507,7 +543,7 @@ def _html(text: str) -> _Page:
 
 
 TAGS = each(
-    "html head meta title style body main footer div p h1 ul li table tr th td a form input button bdi code small"
+    "html head meta title style body main footer div p h1 ul li table tr th td a form input label button bdi code small"
 )
 
 

@@ -72,7 +72,7 @@ async def test_the_home_page_says_what_this_is(tmp_path: Path) -> None:
 
 async def test_search_engines_are_kept_out_of_the_links(tmp_path: Path) -> None:
     async with serving(tmp_path) as here:
-        assert (await here.ask("GET", "/robots.txt")).body == "User-agent: *\nDisallow: /leave/\n"
+        assert (await here.ask("GET", "/robots.txt")).body == "User-agent: *\nDisallow: /leave/\nDisallow: /confirm/\n"
 
 
 async def test_an_unknown_page_is_404_and_shows_nothing_of_what_was_asked(tmp_path: Path) -> None:
