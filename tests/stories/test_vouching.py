@@ -1,13 +1,17 @@
 """Posts in the name of members whose domain does not vouch for them: they wait for the author, and for nobody else."""
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
 
+from listserv.flows.confirming import Answer
+from listserv.mail.command import Consent
 from listserv.model.envelope import Evidence, Proof, Wish
 from listserv.model.post import WaitsFor
 from listserv.rules.authors import MODERATION, REFUTED, UNPROVEN
 from listserv.store import schema
+from listserv.web import confirm
 from tests.kit.database import count
 from tests.kit.house import House, house, mail, read, signed, words
 from tests.kit.nameserver import nameserver
@@ -392,3 +396,35 @@ async def test_with_real_records_the_forger_is_stopped_and_the_member_is_not(url
             # and as her domain does not vouch for it, it goes out in the group's name
             assert str(read(here.notice(OTTO))["From"]) == f"mia via rowing <{ROWING}>"
             assert str(read(here.notice(OTTO))["Reply-To"]) == MIA
+
+
+async def test_never_is_no_yes_and_ends_the_questions_whose_post_it_is(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        here.group(SAILING, [MIA, OTTO], owner=ANN)
+        await forged(here)
+        # it was his mail of the day: who asks for something else in his name waits
+        await here.hand_in("sailing-unsubscribe@lists.example", mail(MIA, "sailing-unsubscribe@lists.example"), SILENT)
+        await here.quiet()
+        assert len(here.inbox(MIA)) == 1
+        await here.answer(MIA, here.notice(MIA), "Never write to me again")
+        await here.quiet()
+        assert here.held() == []
+        assert here.inbox(OTTO) == []
+        await here.later(days=30)
+        await forged(here, "Once more")
+        assert len(questions(here)) == 1
+
+
+async def test_a_tap_on_the_page_says_whose_post_it_is(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        here.group(SAILING, [MIA, OTTO], owner=ANN)
+        await forged(here, "Regatta")
+        link = re.search(r"/confirm/([a-z2-7]{26})", words(here.notice(MIA)))
+        assert link is not None
+        site, now = here.node.site, here.clock()
+        question = here.node.db.read_now(confirm.find, site, link[1], now)
+        assert question is not None
+        assert [wish.action for wish in question.wishes] == ["vouch"]
+        here.node.db.write_now(confirm.answer, site, question.token, Consent.YES, Answer(), now, "192.0.2.1")
+        await here.quiet()
+        assert subjects(here, OTTO) == ["Regatta"]
