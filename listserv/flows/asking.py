@@ -207,9 +207,12 @@ def ask_all(
     return _ask(act, address, wishes, language, answers)
 
 
-def may_write(act: Act, key: str) -> bool:
-    """Whether one mail that nobody proven asked for may go to this mailbox now; if so, that is its mail of the day."""
-    if objects(act, key) or resting(act, key) or _open(_questions(act, key), act):
+def may_write(act: Act, key: str, *, is_member: bool = False) -> bool:
+    """Whether one mail that nobody proven asked for may go to this mailbox now; if so, that is its mail of the day.
+
+    is_member  he is asked about what bears his name, whatever he once said no to
+    """
+    if objects(act, key) or (not is_member and resting(act, key)) or _open(_questions(act, key), act):
         return False
     return buckets.spend(act.tx, _name(act, "mail", key), MAIL, act.now)
 
@@ -380,7 +383,7 @@ def _same(request: Request, wish: Wish) -> bool:
 
 def _questions(act: Act, key: str) -> list[Token]:
     """What strangers have made us ask lately; older ones do not count any more."""
-    return tokens.sent_since(act.tx, key, act.now - ANSWER_WITHIN - REST, (Action.ASK,))
+    return tokens.sent_since(act.tx, key, act.now - ANSWER_WITHIN - REST, (Action.ASK, Action.VOUCH))
 
 
 def _open(questions: Sequence[Token], act: Act) -> bool:

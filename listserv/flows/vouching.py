@@ -56,7 +56,7 @@ def ask_waiting(act: Act) -> int:
     authors = holds.unasked_authors(act.tx, EACH_TURN)
     for author in authors:
         last = tokens.latest(act.tx, author, Action.VOUCH)
-        if last is not None and _answered(last.state) and last.made_at <= act.now - MAIL_EVERY:
+        if last is None or (_answered(last.state) and last.made_at <= act.now - MAIL_EVERY):
             _ask(act, author)
     return len(authors)
 
@@ -68,9 +68,8 @@ def _answered(state: str) -> bool:
 def _ask(act: Act, author: str) -> None:
     """One mail that names all that waits and was not named; its token is the right to say whose these are."""
     waiting = holds.unasked(act.tx, author)[:MOST_NAMED]
-    if not waiting or asking.objects(act, author):
+    if not waiting or not asking.may_write(act, author, is_member=True):
         return
-    asking.once_a_day(act, "mail", author)  # it is his mail of the day
     named = [_doubted(act, held) for held in waiting]
     group = named[0].group
     to = notifying.to_actor(act, group, author)
