@@ -46,6 +46,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         notice       messages of our own
         report       bounces as values; blame: what a refusal is about
         command      what a reply says: approve, reject, yes, no …
+        request      what a mail of commands asks for, in the words of every list server
         quoting      what somebody wrote himself in a reply; markup: the same in HTML; phrases: clients and languages
     rules/           JUDGEMENT: facts → verdict, pure
         __init__     RULES, in the order in which they are heard

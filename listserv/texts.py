@@ -66,6 +66,11 @@ class Texts:
         self._find = cache(self._choose)
         self._mark = cache(self._hash)
 
+    @property
+    def languages(self) -> frozenset[str]:
+        """Those in which there is at least one text, ours or the operator's."""
+        return frozenset(found.parent.name for folder in self._folders for found in folder.glob("*/*.txt"))
+
     def mail(self, name: str, language: str, **facts: Any) -> Text:
         """The notice `name` in this language; its subject is one line whatever the facts hold."""
         head, _, body = self._render(f"{name}.txt", language, facts).lstrip("\n").partition("\n")

@@ -13,7 +13,6 @@ from listserv.cli.show import Faults
 if TYPE_CHECKING:
     from listserv.flows.site import Act
     from listserv.model.group import Group
-    from listserv.node import Node
     from listserv.store.db import Tx
 
 Pairs = Sequence[tuple[str, str]]
@@ -55,7 +54,7 @@ def create(
 
     said = [*([("title", title)] if title is not None else []), *([("moderated", "yes")] if moderated else []), *pairs]
     with place.node() as node:
-        made = place.act(node, governing.create, address, Kind(kind), said, owners, _languages(node))
+        made = place.act(node, governing.create, address, Kind(kind), said, owners, node.site.texts.languages)
     if isinstance(made, Refused):
         raise Faults(*made.why)
     click.echo(f"{made.address} is there")
@@ -125,7 +124,7 @@ def set_(place: Place, name: str, pairs: Pairs) -> None:
     with place.node() as node:
 
         def work(act: "Act") -> Any:
-            return governing.change(act, naming.group(act.tx, name), pairs, _languages(node))
+            return governing.change(act, naming.group(act.tx, name), pairs, node.site.texts.languages)
 
         done = place.act(node, work)
     if isinstance(done, Refused):
@@ -222,11 +221,3 @@ def _not_yet(name: str) -> str:
 
     missing = setting.NOT_YET.get(name)
     return f" (not yet: {', '.join(missing)})" if missing else ""
-
-
-def _languages(node: "Node") -> frozenset[str]:
-    """Those that have templates, ours or the operator's."""
-    from listserv.texts import templates_folder
-
-    folders = (node.settings.site.data_dir / "templates", templates_folder())
-    return frozenset(found.parent.name for folder in folders for found in folder.glob("*/*.txt"))

@@ -167,14 +167,24 @@ def record(place: Place, name: str, address: str, as_json: bool) -> None:
 @click.argument("pairs", type=Pair(), nargs=-1, required=True)
 @click.pass_obj
 def set_(place: Place, name: str, address: str, pairs: Sequence[tuple[str, str]]) -> None:
-    """Change name, mode (each, none), role (member, moderator, owner) or moderated (yes, no).
+    """Change somebody's place in the group, or what is the same in all groups: name, region, country, language.
+
+    \b
+    mode       each or none: which posts
+    role       member, moderator or owner
+    moderated  posts of this member wait for an admin
+    own_posts  gets what he wrote himself
+    copies     also of posts that name him in To or Cc
+    visible    `who` may tell other members his name, region and country
 
     \b
     Example:
       listserv member set sailing bob@example.com role=moderator
+      listserv member set sailing bob@example.com own_posts=no language=de
     """
     from listserv.flows import governing
     from listserv.flows.governing import Refused
+    from listserv.model import setting
 
     who = naming.mailbox(address)
     with place.node() as node:
@@ -182,7 +192,7 @@ def set_(place: Place, name: str, address: str, pairs: Sequence[tuple[str, str]]
     if isinstance(done, Refused):
         raise Faults(*done.why)
     for key in dict.fromkeys(key for key, _ in pairs):
-        click.echo(f"{done.address}: {key} is {show.clean(getattr(done, key))}")
+        click.echo(f"{done.address}: {key} is {show.clean(setting.written(getattr(done, key)) or '(empty)')}")
 
 
 @member.command()
@@ -359,12 +369,10 @@ def _about(tx: "Tx", name: str, address: "Address") -> dict[str, Any]:
     if found is None:
         banned = groups.is_banned(tx, group.id, address.key)
         raise Faults(f"{address} is {'banned from' if banned else 'not in'} {group.address}")
-    mailbox = accounts.mailbox(tx, address.key)
-    about = accounts.about(tx, mailbox.account_id) if mailbox else {}
-    more = {"region": about.get("region", ""), "country": about.get("country", "")}
-    more |= {"group": group.address, "how": found.how, "language": found.language}
-    bounces = {"bounces": found.bounces, "bounce_reply": found.bounce_reply}
-    return {**_row(found), **more, **bounces, "consent": consents.of(tx, [address.key], group.address)}
+    wishes = {"own_posts": found.own_posts, "copies": found.copies, "visible": found.visible}
+    person = {"region": found.region, "country": found.country, "language": found.language}
+    more = {"group": group.address, "how": found.how, "bounces": found.bounces, "bounce_reply": found.bounce_reply}
+    return {**_row(found), **wishes, **person, **more, "consent": consents.of(tx, [found.key], group.address)}
 
 
 def _consent(consent: "Consent") -> str:

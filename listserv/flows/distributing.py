@@ -27,6 +27,7 @@ from listserv.store.deliveries import Edition
 from listserv.store.posts import Post
 
 CHUNK = 1000  # deliveries made in one transaction
+NAMED = 200  # addresses in To and Cc whose wish to get no second copy is looked up
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Draft:
     group: Group
     content: bytes
     additions: tuple[tuple[Feature, Addition], ...]
+    spared: tuple[int, ...] = ()  # subscriptions that want no copy of this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,9 @@ def load(tx: Tx, site: Site, post: Post, now: datetime) -> Draft | None:
     if content is None:
         return None
     group = groups.get(tx, post.group_id)
-    return Draft(post, group, content, additions(tx, site, group, now))
+    named = {address.key for address in message.recipients(message.parse(content)).addresses[:NAMED]}
+    spared = deliveries.spared(tx, group.id, post.author, named)
+    return Draft(post, group, content, additions(tx, site, group, now), spared)
 
 
 def additions(tx: Tx, site: Site, group: Group, now: datetime) -> tuple[tuple[Feature, Addition], ...]:
@@ -158,12 +162,12 @@ def save(tx: Tx, post: Post, edition: Edition, now: datetime) -> int | None:
     return id
 
 
-def fan_out(tx: Tx, post: Post, edition_id: int, now: datetime) -> bool | None:
+def fan_out(tx: Tx, post: Post, edition_id: int, now: datetime, spared: Sequence[int] = ()) -> bool | None:
     """One chunk of deliveries more: True when there are others to make, None when the post is no longer ours."""
     current = posts.get(tx, post.id)
     if current.state != "taken" or current.tries != post.tries:
         return None
-    cursor, more = deliveries.fan_out(tx, edition_id, post.group_id, current.cursor, CHUNK, now)
+    cursor, more = deliveries.fan_out(tx, edition_id, post.group_id, current.cursor, CHUNK, now, spared)
     posts.move(tx, post.id, cursor=cursor)
     queue.renew(tx, schema.posts, current.node or "", [post.id], now)
     return more

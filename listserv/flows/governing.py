@@ -33,8 +33,6 @@ OPERATOR = "the operator"  # who decides from the shell, in notices and in the t
 RECORDED = "added by the operator, consent on record elsewhere"
 BY_ROLE = "named an owner when the group was made"
 CIRCLES = "is at one of our own domains, so it cannot be a member or an owner: mail would go in circles"
-NAME_LONGEST = 200  # characters of a person's name
-MEMBER_SETTINGS = ("name", "mode", "role", "moderated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +138,9 @@ def add(
     word: Word = NOBODY_IN_PARTICULAR,
 ) -> Added:
     """With `confirmed` a member at once and told nothing, on this word; else asked, unless asked already."""
-    fault = setting.line_fault(name, NAME_LONGEST)
-    if act.site.is_ours(address) or fault:
-        return Refused((f"name: {fault}" if fault else CIRCLES,))
+    called = setting.read_member("name", name, ())
+    if act.site.is_ours(address) or isinstance(called, Wrong):
+        return Refused((f"name: {called.why}" if isinstance(called, Wrong) else CIRCLES,))
     if asking.objects(act, address.key):
         return Refused((joining.UNWANTED,))
     if confirmed:
@@ -198,11 +196,11 @@ def remove(act: Act, group: Group, address: Address) -> Member | Refused:
 
 
 def alter(act: Act, group: Group, address: Address, pairs: Pairs) -> Member | Refused:
-    """Name, mode, role and moderated of a member."""
+    """What `model.setting.MEMBER` names, of a member."""
     member = accounts.member(act.tx, group.id, address.key)
     if member is None:
         return Refused((f"{address} is not in {group.address}",))
-    values, faults = _member_values(pairs)
+    values, faults = _member_values(pairs, act.site.texts.languages)
     if values.get("role", Role.OWNER) is not Role.OWNER and _is_last_owner(act, group, member):
         faults.append(f"role: {member.address} is the last owner of {group.address}: make another one first")
     if faults:
@@ -210,7 +208,7 @@ def alter(act: Act, group: Group, address: Address, pairs: Pairs) -> Member | Re
     other = {key: value for key, value in values.items() if getattr(member, key) != value}
     if other:
         _save(act, member, other)
-        said = tuple(key if key == "name" else _pair(key, value) for key, value in other.items())
+        said = tuple(key if key in setting.PERSONAL else _pair(key, value) for key, value in other.items())
         line = events.member_changed(act.now, act.who, group=group.address, member=member.key, changes=said)
         journal.write(act.tx, line)
         if "role" in other:
@@ -293,11 +291,11 @@ def _owner_faults(act: Act, named: Sequence[tuple[str, Address | None]]) -> Iter
             yield f"--owner {text}: {CIRCLES}"
 
 
-def _member_values(pairs: Pairs) -> tuple[dict[str, Any], list[str]]:
+def _member_values(pairs: Pairs, languages: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
     faults: list[str] = []
     for key, text in pairs:
-        value = member_value(key, text)
+        value = setting.read_member(key, text, languages)
         if isinstance(value, Wrong) or key in values:
             faults.append(f"{key}: {value.why if isinstance(value, Wrong) else 'given twice'}")
         else:
@@ -305,31 +303,16 @@ def _member_values(pairs: Pairs) -> tuple[dict[str, Any], list[str]]:
     return values, faults
 
 
-def member_value(key: str, text: str) -> Any | Wrong:
-    """What a setting of a member may be."""
-    match key:
-        case "mode":
-            return setting.choice(Mode, text)
-        case "role":
-            return setting.choice(Role, text)
-        case "moderated":
-            return setting.flag(text)
-        case "name":
-            fault = setting.line_fault(text.strip(), NAME_LONGEST)
-            return Wrong(fault) if fault else text.strip()
-        case _:
-            return Wrong(setting.unknown(key, MEMBER_SETTINGS))
-
-
 def _save(act: Act, member: Member, values: dict[str, Any]) -> None:
-    if "name" in values:
-        mailbox = accounts.mailbox(act.tx, member.key)
-        assert mailbox is not None
-        accounts.rename(act.tx, mailbox.account_id, values["name"])
+    """Each where it belongs: the person, all his mailboxes, or this place in the group."""
+    if public := {key: values[key] for key in setting.PERSONAL if key in values}:
+        accounts.describe(act.tx, member.account_id, public)
+    if "language" in values:
+        accounts.speak(act.tx, member.account_id, values["language"])
     columns = {key: str(value) if isinstance(value, StrEnum) else value for key, value in values.items()}
-    columns.pop("name", None)
-    if columns:
-        accounts.change(act.tx, member.subscription_id, **columns)
+    place = {key: value for key, value in columns.items() if key not in setting.OF_PERSON}
+    if place:
+        accounts.change(act.tx, member.subscription_id, **place)
 
 
 def _is_last_owner(act: Act, group: Group, member: Member) -> bool:

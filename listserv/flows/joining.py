@@ -194,7 +194,7 @@ def by_way(act: Act) -> str:
 def _describe(act: Act, address: Address, yes: Yes) -> None:
     """Name, region and country, as the owner of the mailbox says them with his yes."""
     mailbox = accounts.mailbox(act.tx, address.key)
-    said = {name: one_line(value)[:ABOUT_LONGEST] for name, value in yes.said.items()}
+    said = {name: one_line(value)[:ABOUT_LONGEST] for name, value in yes.said.items() if one_line(value)}
     if mailbox is not None:
         accounts.describe(act.tx, mailbox.account_id, said)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from listserv.flows import governing
+from listserv.model import setting
 from listserv.model.account import Member
 from listserv.model.address import parse
 from listserv.model.setting import Wrong, written
@@ -148,7 +148,7 @@ def _with_values(fields: Mapping[str, str]) -> Person | Wrong:
         return Wrong(f"“{shown}” is not an e-mail address{columns if ',' in text or ';' in text else ''}")
     values: dict[str, Any] = {}
     for key in _READ:
-        value = governing.member_value(key, fields[key]) if fields.get(key) else None
+        value = setting.read_member(key, fields[key], ()) if fields.get(key) else None
         if isinstance(value, Wrong):
             return Wrong(f"{key}: {value.why}")
         if value is not None:

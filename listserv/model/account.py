@@ -22,6 +22,17 @@ class Mailbox:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """A person: name, region and country are all that others may ever see of one who has not posted."""
+
+    id: int
+    name: str
+    region: str
+    country: str
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """A mailbox in a group.  `mode` NONE with role moderator or owner may be a role only."""
 
@@ -38,3 +49,9 @@ class Member:
     how: str
     bounces: int = 0
     bounce_reply: str = ""
+    account_id: int = 0
+    region: str = ""  # of the account, as the name
+    country: str = ""
+    own_posts: bool = True  # gets what he wrote himself
+    copies: bool = True  # also of posts that name him in To or Cc
+    visible: bool = False  # `who` may name him

@@ -6,14 +6,19 @@ large a message the site takes are the caller's business.
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from listserv.model.group import DEFAULTS, Mode, Policy
+from listserv.model.group import DEFAULTS, Mode, Policy, Role
 
 Pairs = Iterable[tuple[str, str]]
+
+OWN = ("mode", "own_posts", "copies", "visible", "name", "region", "country", "language")  # a member's to decide
+MEMBER = ("name", "mode", "role", "moderated", *(key for key in OWN if key not in ("name", "mode")))
+PERSONAL = ("name", "region", "country")  # free text about a person; the access log names them without their value
+OF_PERSON = (*PERSONAL, "language")  # the same in all groups
 
 _FIELDS: Mapping[str, str] = {each.name.rstrip("_"): each.name for each in fields(Policy)}  # as written → in Policy
 NAMES: tuple[str, ...] = tuple(_FIELDS)
@@ -32,6 +37,7 @@ _YES, _NO = ("yes", "on", "true", "1"), ("no", "off", "false", "0")
 _SIZE = re.compile(r"([0-9]{1,12})\s*(?:([kmg])i?b?|b|bytes)?\Z", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z]{2,4})?\Z")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_PERSONAL_LONGEST = 200  # characters
 _LIST_LONGEST = 50  # characters of one topic
 
 
@@ -80,6 +86,24 @@ def read(key: str, text: str) -> Any | Wrong:
             return choice(type(default), text)
         case _:
             return _text(key, text)
+
+
+def read_member(key: str, text: str, languages: Container[str]) -> Any | Wrong:
+    """The value of a member's setting."""
+    match key:
+        case "mode":
+            return choice(Mode, text)
+        case "role":
+            return choice(Role, text)
+        case "moderated" | "own_posts" | "copies" | "visible":
+            return flag(text)
+        case "language":
+            return _language(text.strip(), languages)
+        case _ if key in PERSONAL:
+            fault = line_fault(text.strip(), _PERSONAL_LONGEST)
+            return Wrong(fault) if fault else text.strip()
+        case _:
+            return Wrong(unknown(key, MEMBER))
 
 
 def accepted(key: str) -> str:
@@ -159,6 +183,15 @@ def _text(key: str, text: str) -> str | Wrong:
     judged = plain.replace("\n", "").replace("\t", "") if key in SEVERAL_LINES else plain
     fault = line_fault(judged, LONGEST[key])
     return Wrong(fault) if fault else plain
+
+
+def _language(text: str, languages: Container[str]) -> str | Wrong:
+    """As in the name of a folder of templates, whatever the case."""
+    first, _, rest = text.lower().replace("_", "-").partition("-")
+    for name in (f"{first}-{rest.upper()}", f"{first}-{rest.title()}", first):
+        if name in languages:
+            return name
+    return Wrong(f"“{text[:20]}” is not accepted; there are no texts in it here")
 
 
 def _topics(text: str) -> tuple[str, ...] | Wrong:

@@ -1,12 +1,15 @@
-"""People, their mailboxes and their subscriptions."""
+"""People, their mailboxes and their subscriptions.
+
+A person is an account, and acts from any mailbox of it that is proven; one that is not acts for itself alone.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import Row, Select, delete, func, insert, select, true, update
 
-from listserv.model.account import Mailbox, Member
+from listserv.model.account import Account, Mailbox, Member
 from listserv.model.address import Address
 from listserv.model.group import Mode, Role
 from listserv.store.db import Tx
@@ -40,33 +43,44 @@ def ensure(tx: Tx, address: Address, now: datetime, name: str = "", *, proven: b
         if proven and not known.proven:
             tx.execute(update(mailboxes).where(mailboxes.c.id == known.id).values(proven_at=now))
         if name and not known.name:
-            rename(tx, known.account_id, name)
+            describe(tx, known.account_id, {"name": name})
     found = mailbox(tx, address.key)
     assert found is not None
     return found
 
 
-def rename(tx: Tx, account_id: int, name: str) -> None:
-    tx.execute(update(accounts).where(accounts.c.id == account_id).values(name=name))
+def account(tx: Tx, id: int) -> Account:
+    a = accounts.c
+    return Account(*tx.execute(select(a.id, a.name, a.region, a.country, a.made_at).where(a.id == id)).one())
 
 
 def describe(tx: Tx, account_id: int, said: Mapping[str, str]) -> None:
-    """What somebody says about himself, of name, region and country; what he leaves out stays as it is."""
-    known = {name: said[name] for name in ("name", "region", "country") if said.get(name)}
-    if known:
-        tx.execute(update(accounts).where(accounts.c.id == account_id).values(known))
+    """Of name, region and country, those given; what others may see."""
+    if said:
+        tx.execute(update(accounts).where(accounts.c.id == account_id).values(dict(said)))
 
 
-def about(tx: Tx, account_id: int) -> Mapping[str, str]:
-    """Name, region and country: what others may see."""
-    a = accounts.c
-    row = tx.execute(select(a.name, a.region, a.country).where(a.id == account_id)).one()
-    return {"name": row.name, "region": row.region, "country": row.country}
+def speak(tx: Tx, account_id: int, language: str) -> None:
+    """Notices to all mailboxes of this person are in this language."""
+    tx.execute(update(mailboxes).where(mailboxes.c.account_id == account_id).values(language=language))
+
+
+def mailboxes_of(tx: Tx, account_id: int) -> list[Mailbox]:
+    """The first is the oldest."""
+    chosen = _mailboxes().where(mailboxes.c.account_id == account_id).order_by(mailboxes.c.id)
+    return [_mailbox(row) for row in tx.execute(chosen)]
 
 
 def member(tx: Tx, group_id: int, key: str) -> Member | None:
-    row = tx.execute(_members(group_id).where(mailboxes.c.key == key)).one_or_none()
+    """The place in the group of the person with this mailbox: its own, else that of another mailbox of his."""
+    row = tx.execute(_persons(_members(group_id), key).limit(1)).one_or_none()
     return _member(row) if row else None
+
+
+def places(tx: Tx, account_id: int) -> list[tuple[int, Member]]:
+    """All places of a person, by group: (group id, member)."""
+    chosen = _members(None).add_columns(subscriptions.c.group_id).where(mailboxes.c.account_id == account_id)
+    return [(row.group_id, _member(row)) for row in tx.execute(chosen.order_by(subscriptions.c.group_id))]
 
 
 def member_by_id(tx: Tx, group_id: int, mailbox_id: int) -> Member | None:
@@ -100,8 +114,10 @@ def admins(tx: Tx, group_id: int) -> list[Member]:
 
 
 def admin(tx: Tx, group_id: int, key: str) -> Member | None:
-    found = member(tx, group_id, key)
-    return found if found and found.role.is_admin else None
+    """The admin's place of the person with this mailbox."""
+    chosen = _persons(_members(group_id), key).where(subscriptions.c.role.in_(ADMIN_ROLES))
+    row = tx.execute(chosen.limit(1)).one_or_none()
+    return _member(row) if row else None
 
 
 def count(tx: Tx, group_id: int) -> int:
@@ -128,7 +144,7 @@ def subscribe(
 
 
 def change(tx: Tx, subscription_id: int, **values: Any) -> None:
-    """Of role, mode and moderated, those given."""
+    """Of role, mode, moderated, own_posts, copies and visible, those given."""
     tx.execute(update(subscriptions).where(subscriptions.c.id == subscription_id).values(**values))
 
 
@@ -161,14 +177,27 @@ def _mailbox(row: Row[Any]) -> Mailbox:
     )
 
 
-def _members(group_id: int) -> Select[Any]:
+def _members(group_id: int | None) -> Select[Any]:
+    """Of one group, or of all."""
     s, m, a = subscriptions.c, mailboxes.c, accounts.c
     return (
         select(s.id, s.role, s.mode, s.moderated, s.joined_at, s.how, m.id.label("mailbox_id"), m.address, m.key)
-        .add_columns(m.language, m.bounces, m.bounce_reply, a.name)
+        .add_columns(m.language, m.bounces, m.bounce_reply, a.name, a.region, a.country, a.id.label("account_id"))
+        .add_columns(s.own_posts, s.copies, s.visible)
         .join(mailboxes, m.id == s.mailbox_id)
         .join(accounts, a.id == m.account_id)
-        .where(s.group_id == group_id)
+        .where(true() if group_id is None else s.group_id == group_id)
+    )
+
+
+def _persons(chosen: Select[Any], key: str) -> Select[Any]:
+    """Of these members the person with this mailbox, its own place first; an unproven one has none but its own."""
+    m, writing = mailboxes.c, mailboxes.alias("writing")
+    is_own = m.id == writing.c.id
+    return (
+        chosen.join(writing, writing.c.account_id == m.account_id)
+        .where(writing.c.key == key, is_own | (writing.c.proven_at.is_not(None) & m.proven_at.is_not(None)))
+        .order_by(is_own.desc(), subscriptions.c.id)
     )
 
 
@@ -187,4 +216,10 @@ def _member(row: Row[Any]) -> Member:
         how=row.how,
         bounces=row.bounces,
         bounce_reply=row.bounce_reply,
+        account_id=row.account_id,
+        region=row.region,
+        country=row.country,
+        own_posts=row.own_posts,
+        copies=row.copies,
+        visible=row.visible,
     )

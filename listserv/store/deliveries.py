@@ -1,6 +1,6 @@
 """Editions and their deliveries: written once, fanned out in chunks, settled in batches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,8 +104,36 @@ def address_to(tx: Tx, edition_id: int, recipients: Iterable[tuple[int | None, s
         tx.execute(insert(deliveries).values(edition_id=edition_id, state="due", due=now, made_at=now, tries=0), rows)
 
 
-def fan_out(tx: Tx, edition_id: int, group_id: int, cursor: int, limit: int, now: datetime) -> tuple[int, bool]:
+def spared(tx: Tx, group_id: int, author: str, named: Collection[str]) -> tuple[int, ...]:
+    """The subscriptions that want no copy of a post: its author's own, and of those whom its To or Cc name.
+
+    author, named  keys; a person is named by any mailbox of his
+    """
+    s, m = subscriptions.c, mailboxes.c
+    keys = select(m.key, m.account_id).where(m.key.in_({author, *named}))
+    people = {row.key: row.account_id for row in tx.execute(keys)}
+    if not people:
+        return ()
+    addressed = {account for key, account in people.items() if key in named}
+    theirs = (
+        select(s.id, s.own_posts, s.copies, m.account_id)
+        .join(mailboxes, m.id == s.mailbox_id)
+        .where(s.group_id == group_id, m.account_id.in_(people.values()))
+    )
+    return tuple(
+        row.id
+        for row in tx.execute(theirs)
+        if (row.account_id == people.get(author) and not row.own_posts)
+        or (row.account_id in addressed and not row.copies)
+    )
+
+
+def fan_out(
+    tx: Tx, edition_id: int, group_id: int, cursor: int, limit: int, now: datetime, spared: Sequence[int] = ()
+) -> tuple[int, bool]:
     """Make up to `limit` deliveries, for subscriptions after `cursor`; the new cursor, and whether there may be more.
+
+    spared  subscriptions that get no copy
 
     The cursor belongs into the same transaction, the last one too: a chunk made twice would break the unique key.
     """
@@ -128,6 +156,8 @@ def fan_out(tx: Tx, edition_id: int, group_id: int, cursor: int, limit: int, now
         .where(s.group_id == group_id, s.id > cursor, s.id <= last, s.mode == Mode.EACH.value, ~there)
         .order_by(s.id)
     )
+    if spared:
+        source = source.where(s.id.not_in(spared))
     columns = ["mailbox_id", "recipient", "destination", "edition_id", "state", "due", "made_at"]
     tx.execute(insert(deliveries).from_select(columns, source))
     return int(last), size == limit

@@ -5,11 +5,11 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 
 from listserv.model.group import DEFAULTS, Group, Kind, Policy
 from listserv.store.db import Tx
-from listserv.store.schema import bans, groups
+from listserv.store.schema import bans, groups, mailboxes
 
 
 def find(tx: Tx, address: str) -> Group | None:
@@ -62,12 +62,29 @@ def ban(tx: Tx, id: int, key: str, now: datetime) -> bool:
 
 
 def unban(tx: Tx, id: int, key: str) -> bool:
-    """False: was not banned."""
-    return tx.execute(delete(bans).where(bans.c.group_id == id, bans.c.key == key)).rowcount == 1
+    """False: was not banned.  With one mailbox the person's others are free again."""
+    return tx.execute(delete(bans).where(bans.c.group_id == id, _is_persons(key))).rowcount > 0
 
 
 def is_banned(tx: Tx, id: int, key: str) -> bool:
-    return tx.execute(select(bans.c.key).where(bans.c.group_id == id, bans.c.key == key)).first() is not None
+    """This mailbox, or another of the same person."""
+    return tx.execute(select(bans.c.key).where(bans.c.group_id == id, _is_persons(key)).limit(1)).first() is not None
+
+
+def spread_bans(tx: Tx, key: str, other: str, now: datetime) -> None:
+    """Where the person with the one mailbox is banned, the other mailbox is too: nobody sheds a ban with an address."""
+    theirs = tx.execute(select(bans.c.group_id).where(_is_persons(key)).distinct()).scalars().all()
+    known = set(tx.execute(select(bans.c.group_id).where(bans.c.key == other)).scalars())
+    rows = [{"group_id": id, "key": other, "made_at": now} for id in theirs if id not in known]
+    if rows:
+        tx.execute(insert(bans), rows)
+
+
+def _is_persons(key: str) -> ColumnElement[bool]:
+    """A ban of this mailbox, or of another of the same person."""
+    one, writing = mailboxes.alias("one"), mailboxes.alias("writing")
+    same = select(one.c.key).join(writing, writing.c.account_id == one.c.account_id).where(writing.c.key == key)
+    return (bans.c.key == key) | bans.c.key.in_(same)
 
 
 def banned(tx: Tx, id: int) -> list[str]:

@@ -48,8 +48,7 @@ def enrol(tx: Tx, group_id: int, people: Sequence[Person], now: datetime, how: s
     Who has a place keeps it as it is, but an admin who had a role only gets the posts from now on.
     """
     by_key = {person.address.key: person for person in people}
-    keys = select(bans.c.key).where(bans.c.group_id == group_id, bans.c.key.in_(by_key))
-    banned = tuple(sorted(tx.execute(keys).scalars()))
+    banned = _banned(tx, group_id, list(by_key))
     for key in banned:
         del by_key[key]
     ids = _mailboxes(tx, by_key, now)
@@ -86,6 +85,19 @@ def messages_under_way(tx: Tx, group_id: int) -> list[str]:
     copies = _copies(group_id).subquery()
     sent = select(e.message_id).join(copies, copies.c.edition_id == e.id).where(e.kind == "post")
     return list(tx.execute(union(waiting, sent)).scalars())
+
+
+def _banned(tx: Tx, group_id: int, keys: Sequence[str]) -> tuple[str, ...]:
+    """Those of these keys that are banned, or whose person is by another mailbox."""
+    m, other = mailboxes.c, mailboxes.alias("other")
+    outright = select(bans.c.key).where(bans.c.group_id == group_id, bans.c.key.in_(keys))
+    by_person = (
+        select(m.key)
+        .join(other, other.c.account_id == m.account_id)
+        .join(bans, bans.c.key == other.c.key)
+        .where(bans.c.group_id == group_id, m.key.in_(keys))
+    )
+    return tuple(sorted(tx.execute(union(outright, by_person)).scalars()))
 
 
 def _copies(group_id: int) -> Select[Any]:

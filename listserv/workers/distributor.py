@@ -65,7 +65,8 @@ class Distributor:
         return distributing.render(self._site, draft, self._own_keys())
 
     async def _fan_out(self, post: Post, draft: Draft, edition_id: int) -> None:
-        while (more := await self._db.write(distributing.fan_out, post, edition_id, self._clock())) is not None:
+        spared = draft.spared
+        while (more := await self._db.write(distributing.fan_out, post, edition_id, self._clock(), spared)) is not None:
             self._told()
             if not more:
                 await self._db.write(distributing.finish, self._site, draft, edition_id, self._clock())

@@ -103,6 +103,22 @@ def test_a_members_settings_change_together_or_not_at_all(sailings: Shell) -> No
     assert set(line["changes"]) == {"name", "role=moderator", "mode=none", "moderated=yes"}
 
 
+def test_wishes_and_the_person_are_set_and_shown_too(sailings: Shell) -> None:
+    sailings.ok("member", "add", "sailing", "bob@b.example", "--confirmed")
+    said = sailings.ok(
+        *("member", "set", "sailing", "bob@b.example", "own_posts=no", "copies=no", "visible=yes"),
+        *("language=DE", "region=Bavaria", "country=Germany"),
+    )
+    assert "bob@b.example: own_posts is no" in said
+    about = sailings.json("member", "show", "sailing", "bob@b.example")
+    assert (about["own_posts"], about["copies"], about["visible"]) == (False, False, True)
+    assert (about["region"], about["country"], about["language"]) == ("Bavaria", "Germany", "de")
+    (line,) = sailings.log("member.changed")
+    assert set(line["changes"]) == {"own_posts=no", "copies=no", "visible=yes", "language=de", "region", "country"}
+    (fault,) = sailings.fails("member", "set", "sailing", "bob@b.example", "language=xx")
+    assert fault == "Error: language: “xx” is not accepted; there are no texts in it here"
+
+
 def test_a_name_is_one_line_without_control_characters(sailing: Shell) -> None:
     for name in ("a\nb", "\x1b[31m", "x" * 201):
         (said,) = sailing.fails("member", "set", "sailing", "ada@a.example", f"name={name}")

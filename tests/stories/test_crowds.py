@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -78,8 +78,10 @@ async def test_who_leaves_and_returns_while_copies_are_made_gets_one_as_everybod
         bob = parse(BOB)
         assert bob is not None
 
-        def with_bob_on_the_move(tx: Tx, post: Post, edition_id: int, now: datetime) -> bool | None:
-            more = fan_out(tx, post, edition_id, now)
+        def with_bob_on_the_move(
+            tx: Tx, post: Post, edition_id: int, now: datetime, spared: Sequence[int]
+        ) -> bool | None:
+            more = fan_out(tx, post, edition_id, now, spared)
             if not away:
                 away.append(True)
                 act = here.act(tx)

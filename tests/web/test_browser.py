@@ -77,7 +77,7 @@ async def test_a_person_opens_a_question_says_who_she_is_and_joins(tmp_path: Pat
         assert NINA in here.members()
         member = here.db.read_now(accounts.mailbox, NINA)
         assert member is not None
-        assert here.db.read_now(accounts.about, member.account_id)["country"] == "Österreich"
+        assert here.db.read_now(accounts.account, member.account_id).country == "Österreich"
 
         # when she loads the result again (the browser posts again), nothing more happens
         await page.reload()

@@ -70,8 +70,8 @@ async def test_100_looks_change_nothing_and_one_press_joins(tmp_path: Path) -> N
         assert NINA in here.members()
         mailbox = here.db.read_now(accounts.mailbox, NINA)
         assert mailbox is not None
-        about = here.db.read_now(accounts.about, mailbox.account_id)
-        assert about == {"name": "Nina N", "region": "Hesse", "country": "Germany"}
+        about = here.db.read_now(accounts.account, mailbox.account_id)
+        assert (about.name, about.region, about.country) == ("Nina N", "Hesse", "Germany")
         record = here.db.read_now(consents.of, [NINA])
         assert [(one.step, one.way) for one in record] == [("joined", "web")]
         assert record[0].facts is not None
