@@ -57,8 +57,8 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         db           the one way to the database; where SQLite and PostgreSQL differ
         schema       the tables; migrations/: how they came about; upgrade: to the schema of this program
         queue        tables as queues: claim, settle, the crash table
-        groups accounts rolls posts holds deliveries tokens jobs ads bounces
-                     one module a heap; rolls: members by the thousand
+        groups accounts persons rolls posts holds deliveries tokens jobs ads bounces
+                     one module a heap; persons: accounts united and divided; rolls: members by the thousand
         budgets      how often somebody was written to
         requests     what somebody is to be asked; objections: who wants no mail; buckets: how much was asked for
         consents     the record of consent, a chain of digests
@@ -77,6 +77,10 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         joining      in and out; consenting: on record
         vouching     is a post his? its author is asked; believing: his answer
         answering    help, owners, operators
+        commanding   mails of commands: who may, and one answer
+        obeying      what becomes of one command
+        addressing   several mailboxes of one person; the end of all open rights
+        telling      what a person may know: of himself, and of a group
         bouncing     what bounces are charged to
         notifying    a template becomes a mail
         distributing a post becomes an edition and deliveries

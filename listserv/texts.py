@@ -71,6 +71,11 @@ class Texts:
         """Those in which there is at least one text, ours or the operator's."""
         return frozenset(found.parent.name for folder in self._folders for found in folder.glob("*/*.txt"))
 
+    @property
+    def spoken(self) -> list[str]:
+        """The same for people: `de (Deutsch)`."""
+        return [f"{language} ({language_name(language)})" for language in sorted(self.languages)]
+
     def mail(self, name: str, language: str, **facts: Any) -> Text:
         """The notice `name` in this language; its subject is one line whatever the facts hold."""
         head, _, body = self._render(f"{name}.txt", language, facts).lstrip("\n").partition("\n")
@@ -153,6 +158,7 @@ def _environment(folders: Sequence[Path]) -> Environment:
         "short": short,
         "indented": indented,
         "wrapped": wrapped,
+        "language_name": language_name,
         "moment": moment,
         "day": day,
         "kind": lambda value: type(value).__name__,
@@ -207,6 +213,15 @@ def moment(context: Context, at: datetime) -> str:
 def day(context: Context, at: datetime) -> str:
     """`22 November 2026`, in the template's language; the day is that of UTC."""
     return format_date(at.astimezone(UTC), "long", locale=_locale(context["language"]))
+
+
+def language_name(language: str) -> str:
+    """What a language calls itself: Deutsch, English; the code where Babel does not know it."""
+    try:
+        known = Locale.parse(language, sep="-")
+    except (UnknownLocaleError, ValueError):
+        return language
+    return known.get_display_name(known) or language
 
 
 @cache

@@ -274,6 +274,59 @@ def member_unbanned(at: datetime, who: Who, *, group: str, member: str) -> Line:
     return _line("member.unbanned", at, who, group=group, member=member)
 
 
+# People, whatever group they are in.  `account` is the address that acted.
+
+
+def account_changed(at: datetime, who: Who, *, changes: tuple[str, ...]) -> Line:
+    """Somebody changed what is the same in all groups; `changes` names name, region, country, language."""
+    return _line("account.changed", at, who, changes=changes)
+
+
+def account_told(at: datetime, who: Who, *, message_id: str) -> Line:
+    """Somebody was sent all that is held about him."""
+    return _line("account.told", at, who, message_id=message_id)
+
+
+def address_asked(at: datetime, who: Who, *, address: str) -> Line:
+    """Somebody wants this mailbox for his account; its owner is asked."""
+    return _line("address.asked", at, who, address=address)
+
+
+def address_added(at: datetime, who: Who, *, address: str) -> Line:
+    """A mailbox belongs to the account of `address` too; both have said so."""
+    return _line("address.added", at, who, address=address)
+
+
+def address_removed(at: datetime, who: Who, *, address: str) -> Line:
+    """A mailbox belongs to the account no more."""
+    return _line("address.removed", at, who, address=address)
+
+
+def address_changed(at: datetime, who: Who, *, address: str) -> Line:
+    """A mailbox has taken the place of `address`; both have said so."""
+    return _line("address.changed", at, who, address=address)
+
+
+def address_kept(at: datetime, who: Who, *, address: str) -> Line:
+    """The mailbox whose place was taken by `address` objected, and has it back."""
+    return _line("address.kept", at, who, address=address)
+
+
+def sessions_ended(at: datetime, who: Who, *, tokens: int) -> Line:
+    """Somebody ended every open right of all his mailboxes; `tokens` is how many."""
+    return _line("sessions.ended", at, who, tokens=tokens)
+
+
+def commands_asked(at: datetime, who: Who, *, group: str, message_id: str, commands: tuple[str, ...]) -> Line:
+    """Commands came from an author who is not proven; his mailbox is asked.  `commands` are their verbs."""
+    return _line("commands.asked", at, who, group=group, message_id=message_id, commands=commands)
+
+
+def commands_done(at: datetime, who: Who, *, group: str, message_id: str, commands: tuple[str, ...]) -> Line:
+    """A mail of commands was read, or confirmed, and answered; what came of each has its own line."""
+    return _line("commands.done", at, who, group=group, message_id=message_id, commands=commands)
+
+
 # Groups.
 
 

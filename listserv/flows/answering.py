@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from listserv.access_log import events
 from listserv.flows import asking, notifying
 from listserv.flows.asking import ANSWER_WITHIN, RECEIVED
-from listserv.flows.notifying import Letter, To
+from listserv.flows.notifying import Letter
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
 from listserv.mail import automatic, header, trace
 from listserv.mail.header import LOOP_FIELD, structured
 from listserv.mail.message import Author
 from listserv.mail.recipient import Door
+from listserv.model.account import Member
+from listserv.model.address import Address
 from listserv.model.envelope import Envelope, Proof, Reply
 from listserv.model.group import Group
 from listserv.model.post import HoldKind
@@ -22,8 +24,8 @@ from listserv.store.deliveries import Edition
 KEEP_MAIL_FOR = ANSWER_WITHIN * 13  # a quarter: mail to operators that nobody is named for
 
 
-def help(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
-    """How to use the group: once a day to a member, or to who is proven; to anybody else it is a mail like a question.
+def help(act: Act, group: Group | None, envelope: Envelope, reading: Reading) -> Reply:
+    """How to use the group, or the site: once a day to who is known there or proven; to anybody else as a question.
 
     To a refuted author nobody answers, nor to who never wants to be written to again.
     """
@@ -34,24 +36,36 @@ def help(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
     if by.proof is Proof.REFUTED:
         return asking.reply(asking.Refuted(by.why), author.address, by)
     key, token = author.address.key, ""
-    member = accounts.member(act.tx, group.id, key)
+    member = accounts.member(act.tx, group.id, key) if group else None
+    is_known = member is not None if group else accounts.mailbox(act.tx, key) is not None
     is_proven = by.proof is Proof.PROVEN
     if not is_proven and asking.objects(act, key):
         return RECEIVED
-    if member or is_proven:
-        if not budgets.first_today(act.tx, group.id, "help", key, act.now):
+    if is_known or is_proven:
+        if not asking.once_a_day(act, "help", f"{group.id if group else 0} {key}"):
             return RECEIVED
     elif not asking.affords(act, author.address, by):
         return asking.reply(asking.Busy(), author.address, by)
     elif asking.may_write(act, key):
-        token = notifying.issue(act, Action.OBJECT, key, {}, lives=ANSWER_WITHIN, group_id=group.id)
+        id = group.id if group else None
+        token = notifying.issue(act, Action.OBJECT, key, {}, lives=ANSWER_WITHIN, group_id=id)
     else:
         return RECEIVED
-    to = notifying.to_member(group, member) if member else To(author.address, group.policy.language)
-    notifying.send(act, group, to, Letter("help", {"member": member}, token, answers=reading.message_id))
-    line = events.help_asked(act.now, act.who, group=group.address, message_id=reading.message_id)
-    journal.write(act.tx, line)
+    _send_help(act, group, author.address, member, token, reading.message_id)
     return RECEIVED
+
+
+def _send_help(
+    act: Act, group: Group | None, address: Address, member: Member | None, token: str, answers: str
+) -> None:
+    to = notifying.to_actor(act, group, address.key)
+    assert to is not None  # it was parsed as an address
+    letter = Letter("help-site", {}, token, answers=answers, again=True)
+    if group is not None:
+        letter = Letter("help", {"member": member}, token, answers=answers)
+    notifying.send(act, group, to, letter)
+    line = events.help_asked(act.now, act.who, group=group.address if group else "", message_id=answers)
+    journal.write(act.tx, line)
 
 
 def to_admins(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from listserv.access_log import events
-from listserv.flows import asking, believing, joining, moderating, notifying
+from listserv.flows import addressing, asking, believing, commanding, joining, moderating, notifying
 from listserv.flows.asking import RECEIVED, Deed, Effect, Yes
 from listserv.flows.holding import HOLD_FOR, UNDO_FOR, empty_approves
 from listserv.flows.moderating import Decided, Decision, NotDecided, Verb
@@ -139,6 +139,10 @@ DEEDS: Mapping[Action, Deed] = {
     Action.LEAVE: joining.left,
     Action.RETURN: joining.returned,
     Action.SECOND: lambda act, yes: _second(act, yes),
+    Action.COMMAND: commanding.confirmed,
+    Action.ADD_ADDRESS: addressing.added,
+    Action.CHANGE_ADDRESS: addressing.changed,
+    Action.KEEP_ADDRESS: addressing.kept,
 }
 
 

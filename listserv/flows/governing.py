@@ -4,7 +4,7 @@ None of these acts writes to anybody but for the invitation of `add`.  What cann
 `Refused`, with every reason at once; nothing has changed then.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -303,12 +303,17 @@ def _member_values(pairs: Pairs, languages: Collection[str]) -> tuple[dict[str, 
     return values, faults
 
 
+def describe(act: Act, account_id: int, values: Mapping[str, Any]) -> None:
+    """Of name, region, country and language, those given."""
+    if public := {key: values[key] for key in setting.PERSONAL if key in values}:
+        accounts.describe(act.tx, account_id, public)
+    if "language" in values:
+        accounts.speak(act.tx, account_id, values["language"])
+
+
 def _save(act: Act, member: Member, values: dict[str, Any]) -> None:
     """Each where it belongs: the person, all his mailboxes, or this place in the group."""
-    if public := {key: values[key] for key in setting.PERSONAL if key in values}:
-        accounts.describe(act.tx, member.account_id, public)
-    if "language" in values:
-        accounts.speak(act.tx, member.account_id, values["language"])
+    describe(act, member.account_id, values)
     columns = {key: str(value) if isinstance(value, StrEnum) else value for key, value in values.items()}
     place = {key: value for key, value in columns.items() if key not in setting.OF_PERSON}
     if place:

@@ -64,14 +64,14 @@ def join(
     step: Step = Step.JOINED,
     evidence: Facts = MappingProxyType({}),
 ) -> Entry:
-    """Make a mailbox a member.  Whoever is here and gets no posts gets them from now on.
+    """Make a mailbox a member.  Whoever is here, by this or another mailbox of his, and gets no posts gets them now.
 
     step, evidence  what the consent record says of it
     """
     if groups.is_banned(act.tx, group.id, address.key):
         return Banned(str(address))
     mailbox = accounts.ensure(act.tx, address, act.now, name, proven=True)
-    known = accounts.member_by_id(act.tx, group.id, mailbox.id)
+    known = accounts.member(act.tx, group.id, address.key)
     if known is not None and known.mode is not Mode.NONE:
         return AlreadyIn(known)
     if known is not None:
@@ -83,7 +83,7 @@ def join(
     journal.write(act.tx, line)
     journal.count(act.tx, act.now.date(), group.id, "joined")
     consenting.record(act, step, group, address.key, **evidence)
-    member = accounts.member_by_id(act.tx, group.id, mailbox.id)
+    member = accounts.member(act.tx, group.id, address.key)
     assert member is not None
     return Joined(member)
 
@@ -103,6 +103,7 @@ def leave(act: Act, group: Group, member: Member, evidence: Facts = MappingProxy
         "address": member.address,
         "mode": member.mode.value,
         "moderated": member.moderated,
+        "wishes": {"own_posts": member.own_posts, "copies": member.copies, "visible": member.visible},
         "text": consenting.shown(act, "farewell", to.language),
     }
     token = notifying.issue(act, Action.RETURN, member.key, doc, lives=UNDO_WITHIN, group_id=group.id)
@@ -284,8 +285,8 @@ def returned(act: Act, yes: Yes) -> Effect:
     entry = join(act, group, yes.address, how, mode=mode, step=Step.RETURNED, evidence=yes.evidence)
     if not isinstance(entry, Joined):
         return Effect.NOTHING if isinstance(entry, AlreadyIn) else Effect.CLOSED
-    if yes.doc["moderated"]:
-        accounts.change(act.tx, entry.member.subscription_id, moderated=True)
+    wishes = yes.doc.get("wishes", {})
+    accounts.change(act.tx, entry.member.subscription_id, moderated=yes.doc["moderated"], **wishes)
     line = events.member_returned(act.now, act.who, group=group.address, member=yes.actor)
     journal.write(act.tx, line)
     welcome(act, group, entry.member)

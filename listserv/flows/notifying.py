@@ -9,7 +9,7 @@ from typing import Any
 
 from listserv.flows.site import Act, Site
 from listserv.mail import notice, tag, words
-from listserv.mail.notice import Notice
+from listserv.mail.notice import File, Notice
 from listserv.mail.recipient import SITE_NAME, Door
 from listserv.model.account import Mailbox, Member
 from listserv.model.address import Address, parse
@@ -40,6 +40,8 @@ class Letter:
     token: str = ""  # replies go to the group's confirm door with this
     html: bool = False  # there is an HTML template of the same name
     attach: bytes | None = None  # digest of a stored message that goes along
+    file: File | None = None  # something of ours that does
+    again: bool = False  # replies go to the door of commands
     answers: str = ""  # Message-ID of what it answers
 
 
@@ -64,7 +66,9 @@ def send(act: Act, group: Group | None, to: To, letter: Letter) -> None:
     A notice has the null sender (RFC 3834 §3.3): its bounce goes nowhere.
     """
     answered_at = door(group, Door.CONFIRM, letter.token) if group else site_door(act.site, Door.CONFIRM, letter.token)
+    commands = door(group, Door.REQUEST) if group else _site(act.site)[1]
     facts = {"group": group, "site": act.site, "to": to.address, "token": letter.token, "buttons": {}, **letter.facts}
+    facts["door"] = str(commands)
     if letter.token:
         facts["buttons"] = _links(answered_at)
     said = act.site.texts.mail(letter.template, to.language, **facts)
@@ -79,8 +83,9 @@ def send(act: Act, group: Group | None, to: To, letter: Letter) -> None:
             text=said.body,
             html=html,
             message_id=message_id,
-            reply_to=answered_at if letter.token else None,
+            reply_to=answered_at if letter.token else commands if letter.again else None,
             in_reply_to=letter.answers,
+            file=letter.file,
         ),
         act.now,
         attachment=letter.attach is not None,

@@ -5,9 +5,11 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from typing import assert_never
 
 from listserv.access_log import events
-from listserv.flows import answering, bouncing, confirming, joining, posting
+from listserv.flows import answering, bouncing, commanding, confirming, joining, posting
 from listserv.flows.asking import RECEIVED
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act, Site
@@ -15,7 +17,7 @@ from listserv.mail import recipient, tag
 from listserv.mail.recipient import Door, Recipient
 from listserv.model.address import parse
 from listserv.model.envelope import Envelope, Peer, Reply
-from listserv.model.group import Group, Joining
+from listserv.model.group import Group, Joining, Mode
 from listserv.store import groups, journal, tokens
 from listserv.store.db import Tx
 
@@ -30,7 +32,7 @@ class Target:
 
     address: str
     door: Door
-    group: Group | None = None  # None: the operators
+    group: Group | None = None  # None: the operators, or the whole site
     role: str = ""  # postmaster, abuse or security, when group is None
     tag: str = ""
 
@@ -41,10 +43,13 @@ def find(tx: Tx, site: Site, address: str) -> Target | Reply:
     if known is None:
         return UNKNOWN
     role = recipient.site_role(known)
-    if not site.is_ours(known) and not (role and known.domain == site.hostname):
+    is_site_door = recipient.is_site_door(known)
+    if not site.is_ours(known) and not ((role or is_site_door) and known.domain == site.hostname):
         return ELSEWHERE
     if role:
         return Target(address, Door.OWNER, None, role)
+    if is_site_door:
+        return Target(address, Door.REQUEST)
     if token := recipient.site_tag(known):
         return Target(address, Door.CONFIRM, None, tag=token) if _issued(tx, token) else NO_CONFIRMATION
     readings = recipient.readings(known)
@@ -68,6 +73,9 @@ def _closed(tx: Tx, site: Site, group: Group, meant: Recipient) -> Reply | None:
             return UNKNOWN
         case Door.CONFIRM if meant.tag and not _issued(tx, meant.tag):
             return NO_CONFIRMATION
+        case Door.DIGEST:
+            said = f"there are no digests yet; {group.door('mail')} is each post, {group.door('nomail')} none"
+            return Reply(550, "5.3.3", said)
     return None
 
 
@@ -150,14 +158,14 @@ def _one(act: Act, envelope: Envelope, reading: Reading, target: Target) -> Repl
 
 def _through(act: Act, envelope: Envelope, reading: Reading, target: Target) -> Reply:
     group = target.group
-    if group is None and target.door is Door.CONFIRM:
-        return confirming.take(act, None, reading, target.tag) or RECEIVED
-    if group is None:
+    if group is None and target.role:
         return answering.to_operators(act, envelope, reading, target.role)
-    if not target.tag and target.door in (Door.POST, Door.OWNER, Door.CONFIRM):
+    if not target.tag and target.door in (Door.POST, Door.OWNER, Door.CONFIRM, Door.REQUEST):
         answer = confirming.by_reference(act, group, reading, target.door)
         if answer is not None:
             return answer
+    if group is None:
+        return _site_wide(act, envelope, reading, target)
     match target.door:
         case Door.POST:
             return posting.take(act, group, envelope, reading)
@@ -174,3 +182,26 @@ def _through(act: Act, envelope: Envelope, reading: Reading, target: Target) -> 
             return answered or answering.to_admins(act, group, envelope, reading)
         case Door.BOUNCES:
             return bouncing.take(act, group, reading, target.tag)
+        case Door.REQUEST:
+            return commanding.take(act, group, envelope, reading, partial(_redeem, act, reading))
+        case Door.MAIL:
+            return commanding.set_mode(act, group, envelope, reading, Mode.EACH)
+        case Door.NOMAIL:
+            return commanding.set_mode(act, group, envelope, reading, Mode.NONE)
+        case Door.DIGEST:  # refused at RCPT
+            raise AssertionError("a door that is closed")
+        case _:
+            assert_never(target.door)
+
+
+def _site_wide(act: Act, envelope: Envelope, reading: Reading, target: Target) -> Reply:
+    """The doors that belong to no group: commands, and answers to questions about several groups or none."""
+    answered = confirming.take(act, None, reading, target.tag) if target.door is Door.CONFIRM else None
+    return answered or commanding.take(act, None, envelope, reading, partial(_redeem, act, reading))
+
+
+def _redeem(act: Act, reading: Reading, text: str) -> Reply:
+    """What a token stands for that was written into a mail of commands; its group is its own."""
+    token = tokens.find(act.tx, tag.digest(text))
+    group = groups.get(act.tx, token.group_id) if token and token.group_id is not None else None
+    return confirming.take(act, group, reading, text) or RECEIVED

@@ -5,6 +5,7 @@ null sender.  A message that comes with it is attached as message/rfc822 without
 edition is what stands before and after it.
 """
 
+import base64
 import hashlib
 import quopri
 import re
@@ -25,6 +26,15 @@ Fields = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """Something of ours that goes along: its name, its media type (RFC 6838), its bytes."""
+
+    name: str
+    kind: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """What a notice says; `html` is "" where plain text is enough."""
 
@@ -37,6 +47,7 @@ class Notice:
     reply_to: Address | None = None
     in_reply_to: str = ""
     fields: Fields = ()  # more of the header
+    file: File | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +65,15 @@ def compose(notice: Notice, at: datetime, *, attachment: bool = False, answers: 
     boundary = f"=_m{mark}"
     head = _head(notice, at, answers)
     kind, encoding, body = _alternative(notice, f"=_a{mark}")
-    if not attachment:
+    if not attachment and notice.file is None:
         return Composed(head + kind + encoding, body, b"")
     mixed = field("Content-Type", f'multipart/mixed; boundary="{boundary}"')
-    before = b"".join((_line(boundary), kind, encoding, b"\r\n", body, _line(boundary), _ATTACHED))
+    parts = [_line(boundary), kind, encoding, b"\r\n", body]
+    if notice.file is not None:
+        parts += [_line(boundary), *_file(notice.file)]
+    if not attachment:
+        return Composed(head + mixed, b"".join((*parts, _line(boundary, last=True))), b"")
+    before = b"".join((*parts, _line(boundary), _ATTACHED))
     return Composed(head + mixed + b"Content-Transfer-Encoding: 8bit\r\n", before, _line(boundary, last=True))
 
 
@@ -91,6 +107,17 @@ def _alternative(notice: Notice, boundary: str) -> tuple[bytes, bytes, bytes]:
         field("Content-Type", f'multipart/alternative; boundary="{boundary}"'),
         b"",
         parts + _line(boundary, last=True),
+    )
+
+
+def _file(file: File) -> tuple[bytes, ...]:
+    coded = base64.encodebytes(file.content).replace(b"\n", b"\r\n")
+    return (
+        structured("Content-Type", file.kind),
+        b"Content-Transfer-Encoding: base64\r\n",
+        structured("Content-Disposition", f'attachment; filename="{file.name}"'),
+        b"\r\n",
+        coded,
     )
 
 

@@ -23,6 +23,10 @@ class Door(StrEnum):
     OWNER = "owner"
     BOUNCES = "bounces"
     CONFIRM = "confirm"
+    REQUEST = "request"
+    DIGEST = "digest"
+    NOMAIL = "nomail"
+    MAIL = "mail"
 
 
 WORDS = {
@@ -36,8 +40,11 @@ WORDS = {
     "admin": Door.OWNER,
     "bounces": Door.BOUNCES,
     "confirm": Door.CONFIRM,
+    "request": Door.REQUEST,
+    "digest": Door.DIGEST,
+    "nomail": Door.NOMAIL,
+    "mail": Door.MAIL,
 }
-LATER = ("request", "digest", "nomail", "mail")  # words of INTERFACE that no flow answers yet: 550 at RCPT
 SITE = ("postmaster", "abuse", "security")  # RFC 2142: these reach the operators
 SITE_NAME = "listserv"  # what stands in a group's place in the doors of the whole site
 RESERVED = (*SITE, SITE_NAME, "mailer-daemon")
@@ -76,6 +83,11 @@ def site_tag(address: Address) -> str:
     return match[3] or "" if match and match[1] == SITE_NAME and WORDS[match[2]] is Door.CONFIRM else ""
 
 
+def is_site_door(address: Address) -> bool:
+    """`listserv@`, the door of commands over all groups."""
+    return address.local.lower() == SITE_NAME
+
+
 def site_role(address: Address) -> str | None:
     """`postmaster`, `abuse` or `security`, or None."""
     local = address.local.lower()
@@ -91,6 +103,6 @@ def name_fault(local: str) -> str | None:
     if local in RESERVED:
         return f"{local}@ is the site's own address"
     word = re.split(r"[-+]", local)[-1]
-    if "-" in local and (word in WORDS or word in LATER):
+    if "-" in local and word in WORDS:
         return f"-{word} at the end is a door of another group"
     return None

@@ -358,6 +358,7 @@ def _names(text: str, scope: str) -> bool:
 
 def _divided(words: list[str], scope: str) -> tuple[str, list[str]]:
     """The group that is named, and what else is said.  At a group's own door its name may be left out."""
+    words = words[next((at for at, word in enumerate(words) if _bare(word)), len(words)) :]
     if not words:
         return "", []
     first = _bare(words[0])

@@ -19,6 +19,9 @@ class Step(StrEnum):
     BANNED = "banned"
     UNBANNED = "unbanned"
     ROLE = "role"  # member, moderator or owner from now on
+    ADDED = "address-added"  # said that this mailbox belongs to somebody's account
+    MOVED = "address-changed"  # said that this mailbox takes the place of another of the same person
+    KEPT = "address-kept"  # objected, and has the place back
     ENDED = "ended"  # the group was deleted, and with it everybody's place; of nobody in particular
 
 

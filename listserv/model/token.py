@@ -15,6 +15,10 @@ class Action(StrEnum):
     DECIDE = "decide"  # an admin decides on a hold
     DECIDE_BATCH = "decide-batch"  # an admin decides on the holds of a summary
     SECOND = "second"  # an admin confirms a decision that came from another mailbox
+    COMMAND = "command"  # the one in whose name commands came says yes
+    ADD_ADDRESS = "add-address"  # the owner of a mailbox says that it belongs to somebody's account
+    CHANGE_ADDRESS = "change-address"  # the same of a mailbox that is to take another's place
+    KEEP_ADDRESS = "keep-address"  # undo of that, by the mailbox whose place was taken
     ASK = "ask"  # a question about requests, caused by somebody who has proven nothing: it has a budget
     CONFIRM = "confirm"  # the same, caused by a proven author
     OBJECT = "object"  # a mail that asks nothing; only “never write to me again” answers it

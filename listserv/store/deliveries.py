@@ -109,22 +109,17 @@ def spared(tx: Tx, group_id: int, author: str, named: Collection[str]) -> tuple[
 
     author, named  keys; a person is named by any mailbox of his
     """
-    s, m = subscriptions.c, mailboxes.c
-    keys = select(m.key, m.account_id).where(m.key.in_({author, *named}))
-    people = {row.key: row.account_id for row in tx.execute(keys)}
-    if not people:
-        return ()
-    addressed = {account for key, account in people.items() if key in named}
-    theirs = (
-        select(s.id, s.own_posts, s.copies, m.account_id)
-        .join(mailboxes, m.id == s.mailbox_id)
-        .where(s.group_id == group_id, m.account_id.in_(people.values()))
-    )
+    s, m, other = subscriptions.c, mailboxes.c, mailboxes.alias("other")
+    boxes = select(m.key, other.c.id).join(other, other.c.account_id == m.account_id).where(m.key.in_({author, *named}))
+    owners: dict[int, set[str]] = {}
+    for key, id in tx.execute(boxes):
+        owners.setdefault(id, set()).add(key)
+    theirs = select(s.id, s.mailbox_id, s.own_posts, s.copies).where(s.group_id == group_id, s.mailbox_id.in_(owners))
     return tuple(
         row.id
-        for row in tx.execute(theirs)
-        if (row.account_id == people.get(author) and not row.own_posts)
-        or (row.account_id in addressed and not row.copies)
+        for row in (tx.execute(theirs) if owners else ())
+        if (author in owners[row.mailbox_id] and not row.own_posts)
+        or (not owners[row.mailbox_id].isdisjoint(named) and not row.copies)
     )
 
 

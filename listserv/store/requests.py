@@ -29,6 +29,12 @@ def named_by(tx: Tx, token: bytes) -> list[Request]:
     return [_request(row) for row in tx.execute(chosen)]
 
 
+def of_kind(tx: Tx, actions: Collection[Action]) -> list[Request]:
+    """All of these kinds, whoever is asked."""
+    chosen = select(requests).where(requests.c.action.in_([action.value for action in actions]))
+    return [_request(row) for row in tx.execute(chosen)]
+
+
 def name(tx: Tx, ids: Sequence[int], token: bytes) -> None:
     """The mail with this token names these."""
     tx.execute(update(requests).where(requests.c.id.in_(ids)).values(token=token))

@@ -86,6 +86,13 @@ def sent_since(tx: Tx, actor: str, since: datetime, actions: Sequence[Action]) -
     return [_token(row) for row in tx.execute(sent.order_by(t.made_at.desc()))]
 
 
+def open_ones(tx: Tx, action: Action, now: datetime) -> list[Token]:
+    """All of this kind that may be redeemed still."""
+    t = tokens.c
+    young = select(tokens).where(t.action == action.value, t.state == "open", t.expires_at > now)
+    return [_token(row) for row in tx.execute(young)]
+
+
 def end_all(tx: Tx, keys: Collection[str], actions: Collection[Action] = tuple(Action)) -> int:
     """Every open right of these mailboxes ends, and what waits to be asked goes; how many rights."""
     requests.remove_of(tx, keys)

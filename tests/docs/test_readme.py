@@ -5,8 +5,10 @@ import os
 import re
 import shlex
 from dataclasses import fields
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
@@ -14,8 +16,8 @@ import pytest
 import listserv
 from listserv import settings
 from listserv.cli.main import Lazy
-from listserv.flows import asking, delivering, expiring, guessing, holding, joining
-from listserv.mail import phrases, recipient, trace
+from listserv.flows import addressing, asking, commanding, delivering, expiring, guessing, holding, joining
+from listserv.mail import phrases, recipient, request, trace
 from listserv.model import setting
 from listserv.model.group import DEFAULTS
 from listserv.net.gate import Limits
@@ -144,11 +146,13 @@ def test_readme_says_what_is_not_built_and_nothing_else() -> None:
     assert said == keys | values | modes
 
 
-def test_readme_names_the_addresses_that_nobody_answers() -> None:
-    line = next(line for line in README.splitlines() if line.startswith("- **Commands by mail.**"))
-    assert set(CODE.findall(line)) - {"listserv@"} == {f"-{word}" for word in recipient.LATER}
-    assert "listserv" in recipient.RESERVED
-    assert "listserv" not in recipient.SITE
+def test_readme_names_every_command() -> None:
+    commands = section("Groups").partition("**Commands by mail.**")[2].partition("**Moderating by mail.**")[0]
+    named = {word for code in CODE.findall(commands) for word in re.split(r"[ |]", code)}
+    verbs = {command: command.__name__.lower() for command in get_args(request.Command)}
+    verbs |= {request.AddAddress: "add", request.RemoveAddress: "remove", request.ChangeAddress: "change"}
+    verbs |= {request.EndSessions: "end sessions", request.Lists: "", request.NotHere: "", request.Unknown: ""}
+    assert {word for said in verbs.values() for word in said.split()} <= named
 
 
 def test_readme_names_every_word_that_an_admin_may_answer() -> None:
@@ -157,6 +161,9 @@ def test_readme_names_every_word_that_an_admin_may_answer() -> None:
 
 
 def test_the_figures_of_readme_are_those_of_the_code() -> None:
+    assert request.MAX_COMMANDS == addressing.MOST == 20
+    assert commanding.ANSWERS.burst == timedelta(hours=24) / commanding.ANSWERS.every == 10
+    assert addressing.OBJECT_WITHIN.days == 14
     assert holding.HOLD_FOR.days == holding.UNDO_FOR.days == joining.UNDO_WITHIN.days == 14
     assert holding.ANNOUNCED_SINGLY == 5
     assert expiring.TRACE_FOR.days == 7

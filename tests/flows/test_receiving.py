@@ -93,9 +93,9 @@ def test_the_longest_name_of_a_group_that_is_there_wins(db: Database, address: s
 @pytest.mark.parametrize(
     "address",
     [
-        "nobody@lists.example", "nobody-owner@lists.example", "sailing-request@lists.example",
-        "sailing-digest@lists.example", "sailing+anything@lists.example", "sailing-crew-owner@lists.example",
-        "sailing@other.example", "listserv@lists.example", "sailing..x@lists.example", "@lists.example", "",
+        "nobody@lists.example", "nobody-owner@lists.example", "nobody-request@lists.example",
+        "sailing+anything@lists.example", "sailing-crew-owner@lists.example",
+        "sailing@other.example", "listserv-x@lists.example", "sailing..x@lists.example", "@lists.example", "",
         '"sailing"@lists.example', "sailing-owner+abc@lists.example", "sailing\0@lists.example",
     ],
 )  # fmt: skip
@@ -103,6 +103,16 @@ def test_what_is_not_here_is_refused_at_once(db: Database, address: str) -> None
     assert find(db, address) == UNKNOWN
     assert db.read_now(receiving.welcome, SITE, address) == UNKNOWN
     assert (UNKNOWN.code, UNKNOWN.status) == (550, "5.1.1")
+
+
+def test_the_doors_of_commands_are_open_but_for_that_to_digests(db: Database) -> None:
+    for address in ("listserv@lists.example", "LISTSERV@mx.example"):
+        found = find(db, address)
+        assert isinstance(found, Target)
+        assert (found.door, found.group) == (Door.REQUEST, None)
+    refused = find(db, "sailing-digest@lists.example")
+    assert isinstance(refused, Reply)
+    assert (refused.code, refused.status) == (550, "5.3.3")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listserv.mail import dkim, footer, header, message, mime, results, trace
+from listserv.mail import dkim, footer, header, message, mime, request, results, trace
 from listserv.mail.footer import Edited, Insert, Untouched
 from listserv.model.group import Group, Kind, Policy, ReplyTo
 
@@ -45,6 +45,7 @@ WORDS = [
         b"<",
         b">",
     ),
+    *(b"set ", b"own posts ", b"no", b"unsubscribe", b"subscribe sailing ", b"address add ", b"Re: which", b"end"),
     *(
         b"</body>",
         b"R3LDvMOfZQ==",
@@ -74,6 +75,15 @@ def test_reading_never_raises(raw):
     dkim.hashed(post, dkim.signatures(post, "a.example"))
     results.believed(post, {"lists.example.org"})
     results.arc(post)
+
+
+@given(OCTETS, st.sampled_from(["", "sailing@lists.example.org"]))
+def test_whatever_comes_is_read_as_a_few_commands(raw, scope):
+    post = message.parse(raw)
+    said = mime.text_parts(post)
+    asked = request.parse(message.subject(post), said.plain, said.html, scope)
+    assert len(asked.commands) <= request.MAX_COMMANDS
+    assert all(len(request.written(command)) <= request.MAX_LINE + 100 for command in asked.commands)
 
 
 @given(OCTETS)

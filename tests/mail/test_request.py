@@ -295,7 +295,7 @@ def test_our_own_spelling_is_read_as_the_same_command(line):
 
 
 def test_a_megabyte_of_commands_takes_no_time():
-    began = time.monotonic()
+    began = time.process_time()
     request.parse("set " * 300_000, "set own " * 200_000, "<b>set = " * 100_000)
     request.parse("", "x=" * 500_000 + "\n" + "set mode " * 100_000, None)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2

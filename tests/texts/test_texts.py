@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -20,7 +20,8 @@ from jinja2 import UndefinedError
 
 import listserv
 from listserv import rules
-from listserv.flows.asking import Effect, Yes
+from listserv.flows import addressing, obeying, telling
+from listserv.flows.asking import Effect, Wish, Yes
 from listserv.flows.confirming import Done
 from listserv.flows.moderating import Decided, DecidedBefore
 from listserv.flows.notifying import buttons
@@ -30,11 +31,14 @@ from listserv.mail import command, markup
 from listserv.mail.command import Consent, Nothing, Unclear
 from listserv.mail.phrases import each
 from listserv.mail.tag import Tagger
-from listserv.model.account import Member
+from listserv.model.account import Account, Mailbox, Member
 from listserv.model.address import Address
+from listserv.model.consent import Consent as OnRecord
+from listserv.model.consent import Step
 from listserv.model.envelope import Proof
 from listserv.model.group import Group, Joining, Kind, Mode, Policy, Posting, ReplyTo, Role, Strangers
 from listserv.model.post import Ask, Hold, HoldKind, HoldState
+from listserv.model.setting import Wrong, read_member
 from listserv.model.token import Action, Request
 from listserv.rules import RULES, judge
 from listserv.store.holds import Held
@@ -65,7 +69,16 @@ POLICIES = (
     Policy(title="<b>Sail</b>\r\nX: y", posting=Posting.MODERATORS, joining=Joining.INVITE, strangers=Strangers.HOLD),
     Policy(title="t" * 500, description="\x00\n\n" * 50, posting=Posting.OWNERS, joining=Joining.CLOSED),
 )
-ASKED = (Action.JOIN, Action.LEAVE)  # what a question may ask
+ASKED = (
+    Action.JOIN,
+    Action.LEAVE,
+    Action.COMMAND,
+    Action.ADD_ADDRESS,
+    Action.CHANGE_ADDRESS,
+)  # what a question may ask
+SHOWN = ["set sailing@lists.example.org own posts no", "unsubscribe *", "set name …", "end sessions", "set copies no"]
+NOT_DONE = ("in", "out", "role", "closed", "banned", "ours", "other", "unwanted", "busy")
+NO_ADDRESS = ("yours", "ours", "many", "disputed", "none", "only", "unwanted", "busy")
 REASONS = ("every post to this group waits for an admin", "it looks like a command: “unsubscribe <b>me</b>”")
 
 
@@ -97,6 +110,7 @@ def member(role: Role = Role.MEMBER, mode: Mode = Mode.EACH) -> Member:
 def always(policy: Policy, token: bool) -> dict[str, Any]:
     """What every notice gets."""
     known: dict[str, Any] = {"group": group(policy), "site": SITE, "to": Address("ana", "example.net")}
+    known["door"] = "sailing-request@lists.example.org"
     return known | {"token": TOKEN if token else "", "buttons": buttons(group(), TOKEN) if token else {}}
 
 
@@ -170,11 +184,74 @@ def question(text: str) -> Facts:
 
 
 def wishes(text: str) -> tuple[Yes, ...]:
-    return tuple(Yes(action, group(Policy(title=text)), "ana@example.net", {}, NOW, {}) for action in ASKED)
+    return tuple(
+        Yes(action, group(Policy(title=text)), "ana@example.net", request(action).doc, NOW, {}) for action in ASKED
+    )
 
 
 def request(action: Action) -> Request:
-    return Request(1, "ana@example.net", action, 7, {"address": "ana@example.net"}, NOW, None)
+    doc = {"address": "ana@example.net", "account": "bea@example.net", "shown": SHOWN}
+    return Request(1, "ana@example.net", action, 7, doc, NOW, None)
+
+
+def commands(text: str) -> Facts:
+    """Everything that can become of a command."""
+    where, place = group(), member()
+    people = (("Ana", "", ""), (text, text, text))
+    outcomes: list[obeying.Outcome] = [
+        obeying.Wanted(Wish(Action.JOIN, where)),
+        obeying.Left(where),
+        *(obeying.NotDone(where, why) for why in NOT_DONE),
+        *(obeying.NoGroup(name) for name in ("", text)),
+        obeying.Nobody(),
+        obeying.Changed(where, (("mode", "none"), ("own_posts", "no"))),
+        obeying.Changed(None, (("name", text), ("region", ""), ("language", "de"))),
+        obeying.NoValue("mode", ("each", "none"), is_later=True),
+        obeying.NoValue("language", LANGUAGES),
+        obeying.NoValue("country"),
+        telling.Places(Account(1, text, text, "", NOW), (mailbox(),), ((where, place),)),
+        telling.Places(Account(1, "", "", "", NOW), (mailbox(), mailbox()), ()),
+        telling.People(where, people, 2),
+        telling.People(where, (), 1),
+        *(telling.NotTold(where, why) for why in ("often", "stranger")),
+        telling.DataSent("ana@example.net"),
+        obeying.About(where, 3),
+        obeying.Helped(),
+        obeying.NoLists(),
+        *(addressing.AddressAsked("ana@example.net", asked) for asked in (True, False)),
+        *(addressing.AddressRefused("ana@example.net", why) for why in NO_ADDRESS),
+        addressing.AddressRemoved("ana@example.net"),
+        *(addressing.SessionsEnded(count) for count in (1, 2)),
+        obeying.NotOffered("index"),
+        *(obeying.NotUnderstood(text, near) for near in ("", "which")),
+    ]
+    assert {type(outcome) for outcome in outcomes} == set(get_args(obeying.Outcome))
+    each = [{"line": text, "outcomes": [outcome]} for outcome in outcomes]
+    for more in (True, False):
+        yield {"done": each, "more": more, "most": 20, "helps": more}
+    yield {"done": [{"line": "which", "outcomes": tuple(outcomes[-3:])}], "more": False, "most": 20, "helps": False}
+
+
+def mailbox() -> Mailbox:
+    return Mailbox(2, 1, "ana@example.net", "ana@example.net", "Ana", "de", True)
+
+
+def my_data(text: str) -> Facts:
+    box = {"address": "ana@example.net", "language": "de", "proven_at": NOW, "bounces": 1, "bounced_at": NOW}
+    token = {"action": "leave", "address": "ana@example.net", "made_at": NOW, "expires_at": NOW}
+    held = {
+        "mailboxes": [{**box, "bounce_reply": text}, {**box, "proven_at": None, "language": "", "bounces": 0}],
+        "open_tokens": [token],
+        "requests": [{"action": "join", "address": "ana@example.net", "made_at": NOW}],
+        "bans": [{"group": "chess@lists.example.org", "address": "ana@example.net", "made_at": NOW}],
+        "held": [{"kind": "post", "subject": text, "state": "open", "since": NOW}],
+        "posts": [{"group": "chess@lists.example.org", "number": 1, "message_id": "<1@x.example>", "received_at": NOW}],
+    }
+    where = telling.Places(Account(1, text, text, "", NOW), (mailbox(),), ((group(), member()),))
+    consent = OnRecord(1, Step.JOINED, "sailing@lists.example.org", "mail", NOW, {"ip": text})
+    yield {"where": where, "held": held, "never": True, "record": [(consent, text)]}
+    nowhere = telling.Places(Account(1, "", "", "", NOW), (mailbox(),), ())
+    yield {"where": nowhere, "held": {name: [] for name in held}, "never": False, "record": []}
 
 
 def vouch(text: str) -> Facts:
@@ -218,14 +295,23 @@ FACTS: dict[str, Callable[[str], Facts]] = {
     "used-token": used_token,
     "vouch": vouch,
     "help": help_,
+    "commands": commands,
+    "mydata": my_data,
+    "help-site": fixed(group=None),
+    "address-added": fixed(address="ada@example.net", by="bea@example.net"),
+    "address-changed": fixed(address="ada@example.net", old="bea@example.net", days=14),
+    "address-moved": fixed(address="ada@example.net", old="bea@example.net", days=14),
+    "address-removed": fixed(by="ada@example.net", heir="bea@example.net", days=14),
+    "address-kept": fixed(),
     "refused": lambda text: iter([{"subject": text, "address": "a@lists.example.org", "why": text}]),
 }
 WITH_HTML = ("hold-post", "hold-join")
 WITH_TOKEN = {"hold-post", "hold-join", "hold-summary", "hold-second", "batch-second", "vouch"}
-WITH_TOKEN |= {"question", "invitation", "farewell", "help"}
+WITH_TOKEN |= {"question", "invitation", "farewell", "help", "help-site", "address-changed", "address-removed"}
 ABOUT_HOLDS = ("hold-unclear", "hold-result", "batch-result")
 WITH_TOKEN |= set(ABOUT_HOLDS)
-QUESTIONS = ("hold-second", "batch-second", "vouch", "question", "invitation", "farewell")
+QUESTIONS = ("hold-second", "batch-second", "vouch", "question", "invitation", "farewell", "address-changed")
+QUESTIONS += ("address-removed",)
 PAGES: dict[str, Callable[[str], dict[str, Any]]] = {
     "page-leave": lambda text: {"group": group(Policy(title=text)), "address_hint": text, "action": text},
     "page-left": lambda text: {"group": group(Policy(title=text)), "site": replace(SITE, name=text)},
@@ -311,6 +397,22 @@ def test_a_region_gets_its_language_and_an_unknown_language_gets_english() -> No
     facts = next(given("farewell"))
     assert TEXTS.mail("farewell", "de-AT", **facts) == TEXTS.mail("farewell", "de", **facts)
     assert TEXTS.mail("farewell", "xx", **facts) == TEXTS.mail("farewell", "en", **facts)
+
+
+def test_another_language_is_a_folder_and_what_it_lacks_is_english(tmp_path: Path) -> None:
+    own = tmp_path / "fr"
+    own.mkdir()
+    (own / "address-kept.txt").write_text("Subject: Tout est comme avant\n\n{{ to }} le {{ now | moment }}.\n")
+    texts, facts = Texts([tmp_path]), next(given("address-kept")) | {"now": NOW}
+    assert texts.languages == {*LANGUAGES, "fr"}
+    assert texts.spoken == ["de (Deutsch)", "en (English)", "fr (français)"]
+    said = texts.mail("address-kept", "fr", **facts)
+    assert (said.subject, said.body) == ("Tout est comme avant", "ana@example.net le 22 novembre 2026, 10:02 UTC.\n")
+    assert texts.mail("help-site", "fr", **facts).subject == texts.mail("help-site", "en", **facts).subject
+    there = facts | {"site": replace(SITE, texts=texts)}
+    assert "fr (français)" in texts.mail("help-site", "de", **there).body
+    assert [read_member("language", text, texts.languages) for text in ("FR", "fr-CA", "de")] == ["fr", "fr", "de"]
+    assert isinstance(read_member("language", "it", texts.languages), Wrong)
 
 
 def test_dates_speak_the_language_of_the_words_around_them() -> None:
