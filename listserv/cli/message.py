@@ -93,7 +93,9 @@ def explain(
     rules, facts, evidence, copies = (about.pop(name) for name in ("rules", "facts", "evidence", "copies"))
     show.facts(about.items())
     click.echo()
-    show.facts([*((key, evidence[key]) for key in ("proof", "wish", "results")), ("why", "\n".join(evidence["why"]))])
+    show.facts(
+        [*((key, evidence[key]) for key in ("proof", "dmarc_policy", "results")), ("why", "\n".join(evidence["why"]))]
+    )
     click.echo()
     show.table(("rule", "says"), ([rule["rule"], rule["says"]] for rule in rules))
     click.echo()
@@ -195,7 +197,12 @@ def _explained(tx: "Tx", node: "Node", group: "Group", taken: Taken) -> dict[str
     elif before is not None:
         outcome, reply = "repeat", f"250 2.0.0 {before} (known already)"
     found = taken.envelope.evidence
-    evidence = {"proof": found.proof.value, "wish": found.wish.value, "results": found.results, "why": list(found.why)}
+    evidence = {
+        "proof": found.proof.value,
+        "dmarc_policy": found.dmarc_policy.value,
+        "results": found.results,
+        "why": list(found.why),
+    }
     return {
         **about,
         "verdict": outcome,

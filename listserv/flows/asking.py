@@ -164,7 +164,7 @@ def party(envelope: Envelope, reading: Reading) -> Party:
     peer = envelope.peer
     return Party(
         proof=envelope.proof,
-        why=envelope.evidence.why[0] if envelope.evidence.why else "",
+        why=envelope.evidence.why[-1] if envelope.evidence.why else "",
         network="" if peer.trusted or peer.lmtp else network(peer.ip),
         domains=tuple(dict.fromkeys(domain for domain in named if domain)),
         trusted=peer.trusted or peer.lmtp,

@@ -13,7 +13,7 @@ from listserv.flows.reading import Reading
 from listserv.flows.site import Act
 from listserv.mail import trace
 from listserv.mail.message import Author
-from listserv.model.envelope import UNCHECKED, Envelope, Evidence, Peer, Proof, Reply, Wish
+from listserv.model.envelope import UNCHECKED, DmarcPolicy, Envelope, Evidence, Peer, Proof, Reply
 from listserv.model.group import Group
 from listserv.model.post import Accept, Ask, Discard, Hold, HoldState, Reject, WaitsFor
 from listserv.rules import RULES, Facts, Judgement, judge
@@ -251,7 +251,7 @@ def _keep(
         "trusted": peer.trusted,
         "evidence": {
             "proof": envelope.evidence.proof.value,
-            "wish": envelope.evidence.wish.value,
+            "dmarc_policy": envelope.evidence.dmarc_policy.value,
             "results": envelope.evidence.results,
             "why": list(envelope.evidence.why),
         },
@@ -284,4 +284,4 @@ def _evidence(found: Mapping[str, Any] | None) -> Evidence:
     """UNCHECKED for a post that came before there was any."""
     if found is None:
         return UNCHECKED
-    return Evidence(Proof(found["proof"]), Wish(found["wish"]), found["results"], tuple(found["why"]))
+    return Evidence(Proof(found["proof"]), DmarcPolicy(found["dmarc_policy"]), found["results"], tuple(found["why"]))

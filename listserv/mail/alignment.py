@@ -20,7 +20,7 @@ from listserv.mail import header, mailbox, words
 from listserv.mail.mailbox import Author, NoAuthor
 from listserv.mail.message import Field
 from listserv.model.address import Address
-from listserv.model.envelope import Evidence, Proof, Wish
+from listserv.model.envelope import DmarcPolicy, Evidence, Proof
 from listserv.model.group import From, Group, ReplyTo
 
 ORIGINAL = "X-Original-From"
@@ -114,15 +114,15 @@ def changes(before: Sequence[Field], after: Sequence[Field], author: Author | No
 
 def _objection(evidence: Evidence, domain: str) -> str:
     """Why a changed post with his own From would be lost, "" if it would not; a silent DNS may hide that it would."""
-    if evidence.wish.enforces:
-        return f"{domain} wants mail that it does not vouch for to be met with {evidence.wish}"
-    if evidence.wish is Wish.UNKNOWN and evidence.results:
+    if evidence.dmarc_policy.enforces:
+        return f"{domain} wants mail that it does not vouch for to be met with {evidence.dmarc_policy}"
+    if evidence.dmarc_policy is DmarcPolicy.UNKNOWN and evidence.results:
         return f"what {domain} wants of mail that it does not vouch for could not be found out"
     return ""
 
 
 def _no_objection(evidence: Evidence, domain: str) -> str:
-    if evidence.wish is Wish.UNKNOWN:
+    if evidence.dmarc_policy is DmarcPolicy.UNKNOWN:
         return "its author's domain was not looked up"
     return f"{domain} publishes no DMARC policy that would have it lost"
 

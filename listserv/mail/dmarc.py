@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
 from listserv.mail.lookups import Answer, Ask, Known, Question, Silence, ask_all
-from listserv.model.envelope import Wish
+from listserv.model.envelope import DmarcPolicy
 
 MAX_QUESTIONS = 8  # in one walk
 _MAX_RECORD = 4_096  # octets read of one record
@@ -21,8 +21,8 @@ _VERSION = re.compile(rb"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 _TAG = re.compile(r"[ \t]*([A-Za-z]+)[ \t]*=(.*)\Z", re.DOTALL)
 _URI = re.compile(r"[ \t]*[A-Za-z][A-Za-z0-9+.-]*:[!-+\--~]+[ \t]*\Z")
 
-_WEAKER = {Wish.REJECT: Wish.QUARANTINE, Wish.QUARANTINE: Wish.NONE}
-_WISHES = {wish.value: wish for wish in (Wish.NONE, Wish.QUARANTINE, Wish.REJECT)}
+_WEAKER = {DmarcPolicy.REJECT: DmarcPolicy.QUARANTINE, DmarcPolicy.QUARANTINE: DmarcPolicy.NONE}
+_WRITTEN = {each.value: each for each in (DmarcPolicy.NONE, DmarcPolicy.QUARANTINE, DmarcPolicy.REJECT)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Record:
     """
 
     domain: str
-    p: Wish = Wish.NONE
-    sp: Wish | None = None
-    np: Wish | None = None
+    p: DmarcPolicy = DmarcPolicy.NONE
+    sp: DmarcPolicy | None = None
+    np: DmarcPolicy | None = None
     psd: Literal["y", "n", "u"] = "u"
     is_testing: bool = False
     strict_dkim: bool = False
@@ -115,7 +115,7 @@ def read(domain: str, texts: Iterable[bytes]) -> Record | None:
     if len(found) != 1:
         return None
     tags = _tags(found[0])
-    wanted = {name: _WISHES.get(tags[name]) for name in ("p", "sp", "np") if name in tags}
+    wanted = {name: _WRITTEN.get(tags[name]) for name in ("p", "sp", "np") if name in tags}
     psd = tags.get("psd")
     record = Record(
         domain,
@@ -127,24 +127,24 @@ def read(domain: str, texts: Iterable[bytes]) -> Record | None:
     if wanted.get("p") is None or None in wanted.values():
         heard = any(map(_URI.match, tags.get("rua", "").split(",")))
         return replace(record, applies=heard)
-    return replace(record, p=wanted["p"] or Wish.NONE, sp=wanted.get("sp"), np=wanted.get("np"))
+    return replace(record, p=wanted["p"] or DmarcPolicy.NONE, sp=wanted.get("sp"), np=wanted.get("np"))
 
 
-def wish(found: Walk, exists: bool) -> Wish:
+def applicable(found: Walk, exists: bool) -> DmarcPolicy:
     """What the domain at the walk's start wants; UNKNOWN when that depends on what the DNS did not say.
 
     exists  False: the DNS says that there is no such domain, so `np` counts (§4.10.1)
     """
     record = found.policy
     if not found.is_certain:
-        return Wish.UNKNOWN
+        return DmarcPolicy.UNKNOWN
     if record is None or not record.applies:
-        return Wish.NONE
+        return DmarcPolicy.NONE
     wanted = record.p
     if record.domain != found.domain:
         below = record.sp if record.sp is not None else record.p
         wanted = below if exists or record.np is None else record.np
-    return _WEAKER.get(wanted, Wish.NONE) if record.is_testing else wanted
+    return _WEAKER.get(wanted, DmarcPolicy.NONE) if record.is_testing else wanted
 
 
 def aligned(author: Walk, identifier: str, ask: Ask, *, strict: bool) -> bool | None:

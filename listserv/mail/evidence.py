@@ -23,7 +23,7 @@ from listserv.mail.message import Message
 from listserv.mail.results import Result
 from listserv.mail.spf import Spf
 from listserv.model.address import Address
-from listserv.model.envelope import Envelope, Evidence, Proof, Wish
+from listserv.model.envelope import DmarcPolicy, Envelope, Evidence, Proof
 
 Reported = tuple[str, tuple[Result, ...]] | None  # authserv-id and results of our own MTA
 _KNOWN_RESULTS = frozenset({"pass", "fail", "softfail", "neutral", "none", "temperror", "permerror", "policy"})
@@ -82,9 +82,9 @@ class Examination:
         verdicts: list[Verdict] = [done[number] for number in range(len(self.signatures))]
         reported = results.believed(self.message, self.ids) if peer.trusted and self.ids else None
         if not self._domain:
-            wish = Wish.NONE if self.author else Wish.UNKNOWN
+            dmarc_policy = DmarcPolicy.NONE if self.author else DmarcPolicy.UNKNOWN
             why = "the address of the author has no domain" if self.author else "From names nobody in particular"
-            return self._evidence(sent, verdicts, None, Proof.UNKNOWN, wish, why)
+            return self._evidence(sent, verdicts, None, Proof.UNKNOWN, dmarc_policy, why)
         walk: Walk = done["walk"]
         identifiers = list(_identifiers(sent, verdicts, reported))
         policy = walk.policy if walk.policy and walk.policy.applies else None
@@ -92,9 +92,9 @@ class Examination:
             {each: partial(dmarc.aligned, walk, each.domain, ask, strict=_strict(policy, each)) for each in identifiers}
         )
         proof, why = self._proof(identifiers, aligned, policy, done["published"], reported)
-        wish = dmarc.wish(walk, self._exists(ask))
+        dmarc_policy = dmarc.applicable(walk, self._exists(ask))
         found = _dmarc(self._domain, proof, policy, walk, reported, asked=sent is not None)
-        return self._evidence(sent, verdicts, found, proof, wish, why, walk, reported)
+        return self._evidence(sent, verdicts, found, proof, dmarc_policy, why, walk, reported)
 
     def _all(self, work: dict[Any, Callable[[], Any]]) -> dict[Any, Any]:
         """What each piece of work gives; raises Missing with what any of them misses."""
@@ -150,7 +150,7 @@ class Examination:
         verdicts: list[Verdict],
         found: Result | None,
         proof: Proof,
-        wish: Wish,
+        dmarc_policy: DmarcPolicy,
         conclusion: str,
         walk: Walk | None = None,
         reported: Reported = None,
@@ -161,7 +161,7 @@ class Examination:
         ]
         written += [found] if found else []
         why = list(_sentences(sent, self.envelope.peer.ip, verdicts, walk, results.arc(self.message)))
-        return Evidence(proof, wish, results.written(self.hostname, written), (*why, conclusion))
+        return Evidence(proof, dmarc_policy, results.written(self.hostname, written), (*why, conclusion))
 
 
 def _identifiers(sent: Spf | None, verdicts: list[Verdict], reported: Reported) -> Iterator[Identifier]:

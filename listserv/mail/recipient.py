@@ -51,7 +51,7 @@ RESERVED = (*SITE, SITE_NAME, "mailer-daemon")
 _TAGGED = (Door.UNSUBSCRIBE, Door.BOUNCES, Door.CONFIRM)
 
 _WORD = re.compile(rf"(.+)[-+]({'|'.join(sorted(WORDS, key=len, reverse=True))})(?:\+([a-z2-7]+))?")
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?\Z")
+_NAME = re.compile(r"(?!.*\.\.)[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def name_fault(local: str) -> str | None:
     if len(local.encode()) > MAX_GROUP_OCTETS:
         return f"at most {MAX_GROUP_OCTETS} characters may stand before the @"
     if not _NAME.match(local):
-        return "a group's name is made of letters a to z, digits, dots, hyphens and underscores"
+        return "a group's name is made of letters a to z, digits, single dots, hyphens and underscores"
     if local in RESERVED:
         return f"{local}@ is the site's own address"
     word = re.split(r"[-+]", local)[-1]

@@ -18,7 +18,7 @@ class Proof(StrEnum):
     REFUTED = "refuted"
 
 
-class Wish(StrEnum):
+class DmarcPolicy(StrEnum):
     """What the author's domain wants done with mail that it does not vouch for: its DMARC policy (RFC 9989 §4.7).
 
     NONE also stands for a domain without a record; UNKNOWN: the DNS was silent, or nobody asked.
@@ -32,7 +32,7 @@ class Wish(StrEnum):
     @property
     def enforces(self) -> bool:
         """A changed message with the author's own From would be lost at many receivers."""
-        return self in (Wish.QUARANTINE, Wish.REJECT)
+        return self in (DmarcPolicy.QUARANTINE, DmarcPolicy.REJECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Evidence:
     """
 
     proof: Proof = Proof.UNKNOWN
-    wish: Wish = Wish.UNKNOWN
+    dmarc_policy: DmarcPolicy = DmarcPolicy.UNKNOWN
     results: str = ""
     why: tuple[str, ...] = ()
 

@@ -211,7 +211,7 @@ def test_explain_says_who_wrote_it_and_why(sailing: Shell) -> None:
         here = replace(sailing, environment={})
         file = here.file("m.eml", POST)
         found = here.json("explain", "sailing", file, "--ip", "192.0.2.1")["evidence"]
-        assert (found["proof"], found["wish"]) == ("proven", "quarantine")
+        assert (found["proof"], found["dmarc_policy"]) == ("proven", "quarantine")
         assert found["results"].startswith("lists.example; spf=pass smtp.mailfrom=b.example")
         assert here.json("explain", "sailing", file, "--ip", "192.0.2.9")["evidence"]["proof"] == "refuted"
         said = here.ok("explain", "sailing", file, "--ip", "192.0.2.9", "--mail-from", "", "--helo", "b.example")

@@ -11,7 +11,7 @@ from listserv.features import ads as feature
 from listserv.features.ads import Added, Refused
 from listserv.hooks import Addition
 from listserv.mail import harmless
-from listserv.model.envelope import Evidence, Proof, Wish
+from listserv.model.envelope import DmarcPolicy, Evidence, Proof
 from listserv.model.group import Group, Kind, Policy
 from listserv.store import ads, groups
 from listserv.store.ads import NewAd
@@ -283,7 +283,7 @@ async def test_where_it_would_have_the_post_lost_it_is_left_out_and_not_counted(
     async with house(url, tmp_path) as here:
         group = here.group("walkers@lists.example", ["ada@a.example"], from_="author")
         id = add(here, HELLO)
-        reject = Evidence(Proof.PROVEN, Wish.REJECT, "dmarc=pass")
+        reject = Evidence(Proof.PROVEN, DmarcPolicy.REJECT, "dmarc=pass")
         await here.hand_in(group.address, mail("ada@a.example", group.address), reject)
         await here.quiet()
         assert "Boats" not in words(here.notice("ada@a.example"))

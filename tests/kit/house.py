@@ -41,7 +41,7 @@ from listserv.flows.site import Act
 from listserv.mail.signature import dns_record, load_key, new_key
 from listserv.model.account import Member
 from listserv.model.address import Address, parse
-from listserv.model.envelope import Envelope, Evidence, Peer, Proof, Wish
+from listserv.model.envelope import DmarcPolicy, Envelope, Evidence, Peer, Proof
 from listserv.model.group import DEFAULTS, Group, Kind, Mode, Policy, Role
 from listserv.node import Node
 from listserv.settings import Settings
@@ -221,7 +221,7 @@ class House:
         """What was found about the author of the newest post, as it is kept with it."""
         newest = select(schema.posts.c.envelope).order_by(schema.posts.c.id.desc()).limit(1)
         kept = self.node.db.read_now(lambda tx: tx.execute(newest).scalar_one())["evidence"]
-        return Evidence(Proof(kept["proof"]), Wish(kept["wish"]), kept["results"], tuple(kept["why"]))
+        return Evidence(Proof(kept["proof"]), DmarcPolicy(kept["dmarc_policy"]), kept["results"], tuple(kept["why"]))
 
     def held(self) -> list[Held]:
         return self.node.db.read_now(holds.waiting)

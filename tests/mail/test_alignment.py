@@ -1,6 +1,6 @@
 """Whose From a copy bears: the choice, what the author's signature covers, and the rewritten header.
 
-A golden case is a folder of tests/messages/from: in.eml, group.txt (its settings as KEY=VALUE, and `wish`), out.eml.
+A golden case is a folder of tests/messages/from: in.eml, group.txt (KEY=VALUE, and `dmarc_policy`), out.eml.
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ from listserv.mail.alignment import Kept, Rewritten, Unchanged
 from listserv.mail.mailbox import Author, NoAuthor
 from listserv.model import setting
 from listserv.model.address import Address
-from listserv.model.envelope import Envelope, Evidence, Peer, Proof, Wish
+from listserv.model.envelope import DmarcPolicy, Envelope, Evidence, Peer, Proof
 from listserv.model.group import From, Group, Kind, Policy, ReplyTo
 from tests.kit.database import NOW
 from tests.kit.site import site
@@ -43,8 +43,10 @@ def group(**policy: Any) -> Group:
     return replace(SAILING, policy=replace(SAILING.policy, **policy))
 
 
-def evidence(wish: Wish, proof: Proof = Proof.PROVEN, results: str = "lists.example; dmarc=pass") -> Evidence:
-    return Evidence(proof, wish, results)
+def evidence(
+    dmarc_policy: DmarcPolicy, proof: Proof = Proof.PROVEN, results: str = "lists.example; dmarc=pass"
+) -> Evidence:
+    return Evidence(proof, dmarc_policy, results)
 
 
 def dressed(content: bytes, where: Group, said: Evidence) -> Dressed:
@@ -74,15 +76,15 @@ CHANGES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("reply_to", ReplyTo)
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("mode", From)
-@pytest.mark.parametrize("wish", Wish)
+@pytest.mark.parametrize("dmarc_policy", DmarcPolicy)
 def test_no_changed_post_bears_the_address_of_a_domain_that_would_have_it_lost(
-    wish: Wish, mode: From, change: str, reply_to: ReplyTo
+    dmarc_policy: DmarcPolicy, mode: From, change: str, reply_to: ReplyTo
 ) -> None:
     where = group(from_=mode, reply_to=reply_to, **CHANGES[change])
-    made = copy(POST, where, evidence(wish))
+    made = copy(POST, where, evidence(dmarc_policy))
     head = message.parse(made)
-    is_ours = mode is From.GROUP or (mode is From.AUTO and wish is not Wish.NONE and change != "nothing")
-    is_left = mode is From.AUTHOR and wish is not Wish.NONE
+    is_ours = mode is From.GROUP or (mode is From.AUTO and dmarc_policy is not DmarcPolicy.NONE and change != "nothing")
+    is_left = mode is From.AUTHOR and dmarc_policy is not DmarcPolicy.NONE
     assert value(made, "from") == ("Ana via Sailing <sailing@lists.example>" if is_ours else "Ana <ana@a.example>")
     assert (b"Fair winds" in made) is (change == "footer" and not is_left)
     assert ("[sail]" in value(made, "subject")) is (change == "tag" and not is_left)
@@ -100,8 +102,8 @@ def test_no_changed_post_bears_the_address_of_a_domain_that_would_have_it_lost(
 
 
 def test_a_post_that_nothing_is_changed_of_keeps_every_octet() -> None:
-    for wish, mode in product(Wish, (From.AUTO, From.AUTHOR)):
-        made = dressed(POST, group(from_=mode), evidence(wish))
+    for dmarc_policy, mode in product(DmarcPolicy, (From.AUTO, From.AUTHOR)):
+        made = dressed(POST, group(from_=mode), evidence(dmarc_policy))
         assert isinstance(made.choice, Kept)
         assert made.body is None
         assert b"".join(field.raw for field in made.fields).endswith(POST.partition(b"\r\n\r\n")[0] + b"\r\n")
@@ -111,14 +113,14 @@ def test_a_post_that_nothing_is_changed_of_keeps_every_octet() -> None:
     ("said", "changes", "mode", "choice"),
     [
         (Evidence(), ("body",), From.AUTO, Kept),  # authenticate = false: nobody asked
-        (evidence(Wish.UNKNOWN), ("body",), From.AUTO, Rewritten),  # a silent DNS may hide a policy
-        (evidence(Wish.UNKNOWN), ("body",), From.AUTHOR, Unchanged),
-        (evidence(Wish.REJECT, Proof.REFUTED), (), From.AUTO, Rewritten),  # vouched for, but not by his domain
-        (evidence(Wish.NONE, Proof.REFUTED), ("body",), From.AUTO, Kept),
-        (evidence(Wish.REJECT, Proof.REFUTED), (), From.AUTHOR, Kept),
-        (evidence(Wish.REJECT, Proof.REFUTED), ("body",), From.AUTHOR, Unchanged),
-        (evidence(Wish.REJECT), (), From.AUTO, Kept),
-        (evidence(Wish.NONE), (), From.GROUP, Rewritten),
+        (evidence(DmarcPolicy.UNKNOWN), ("body",), From.AUTO, Rewritten),  # a silent DNS may hide a policy
+        (evidence(DmarcPolicy.UNKNOWN), ("body",), From.AUTHOR, Unchanged),
+        (evidence(DmarcPolicy.REJECT, Proof.REFUTED), (), From.AUTO, Rewritten),  # vouched for, but not by his domain
+        (evidence(DmarcPolicy.NONE, Proof.REFUTED), ("body",), From.AUTO, Kept),
+        (evidence(DmarcPolicy.REJECT, Proof.REFUTED), (), From.AUTHOR, Kept),
+        (evidence(DmarcPolicy.REJECT, Proof.REFUTED), ("body",), From.AUTHOR, Unchanged),
+        (evidence(DmarcPolicy.REJECT), (), From.AUTO, Kept),
+        (evidence(DmarcPolicy.NONE), (), From.GROUP, Rewritten),
     ],
 )
 def test_what_is_known_of_his_domain_decides(said: Evidence, changes: Any, mode: From, choice: type) -> None:
@@ -130,9 +132,9 @@ def test_what_is_known_of_his_domain_decides(said: Evidence, changes: Any, mode:
 
 def test_without_an_author_only_the_group_can_want_its_own_address() -> None:
     nobody = NoAuthor("there are 2 From fields")
-    assert isinstance(alignment.choose(From.AUTO, evidence(Wish.REJECT), nobody, ("body",)), Kept)
+    assert isinstance(alignment.choose(From.AUTO, evidence(DmarcPolicy.REJECT), nobody, ("body",)), Kept)
     content = b"From: eve@e.example\r\n" + POST
-    made = copy(content, group(from_=From.GROUP), evidence(Wish.NONE))
+    made = copy(content, group(from_=From.GROUP), evidence(DmarcPolicy.NONE))
     assert value(made, "from") == "Sailing <sailing@lists.example>"
     assert value(made, "x-original-from") == "eve@e.example"
 
@@ -148,7 +150,7 @@ def test_without_an_author_only_the_group_can_want_its_own_address() -> None:
     ],
 )
 def test_what_his_signature_covers_counts_as_changed(policy: dict[str, Any], changes: tuple[str, ...]) -> None:
-    assert dressed(SIGNED + POST, group(**policy), evidence(Wish.REJECT)).changes == changes
+    assert dressed(SIGNED + POST, group(**policy), evidence(DmarcPolicy.REJECT)).changes == changes
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_what_his_signature_covers_counts_as_changed(policy: dict[str, Any], cha
 def test_only_signatures_that_can_be_his_matter_and_one_that_holds_is_enough(
     signatures: bytes, changes: tuple[str, ...]
 ) -> None:
-    made = dressed(signatures + POST, group(reply_to=ReplyTo.GROUP), evidence(Wish.REJECT))
+    made = dressed(signatures + POST, group(reply_to=ReplyTo.GROUP), evidence(DmarcPolicy.REJECT))
     assert made.changes == changes
     assert isinstance(made.choice, Rewritten if changes else Kept)
 
@@ -180,7 +182,7 @@ def test_where_he_wants_replies_is_kept_and_he_stays_in_sight() -> None:
         ("broken <", "Ana <ana@a.example>"),
         ("broken <, ana@a.example", "Ana <ana@a.example>"),
     ):
-        made = copy(b"Reply-To: " + wanted.encode() + b"\r\n" + POST, where, evidence(Wish.NONE))
+        made = copy(b"Reply-To: " + wanted.encode() + b"\r\n" + POST, where, evidence(DmarcPolicy.NONE))
         assert value(made, "reply-to") == then
 
 
@@ -197,7 +199,7 @@ def test_where_he_wants_replies_is_kept_and_he_stays_in_sight() -> None:
     ],
 )
 def test_where_replies_go_to_the_group_he_stands_in_cc(cc: bytes, then: str) -> None:
-    made = copy(cc + POST, group(from_=From.GROUP, reply_to=ReplyTo.GROUP), evidence(Wish.NONE))
+    made = copy(cc + POST, group(from_=From.GROUP, reply_to=ReplyTo.GROUP), evidence(DmarcPolicy.NONE))
     assert value(made, "cc") == then
 
 
@@ -239,12 +241,12 @@ def test_no_name_and_no_title_makes_another_field(name: str, title: str) -> None
 
 def test_what_would_speak_in_his_place_goes_and_what_somebody_wrote_into_our_field_too() -> None:
     content = b"Sender: ana@a.example\r\nX-Original-From: eve@e.example\r\n" + POST
-    made = copy(content, group(from_=From.GROUP), evidence(Wish.NONE))
+    made = copy(content, group(from_=From.GROUP), evidence(DmarcPolicy.NONE))
     assert value(made, "sender") == ""
     assert value(made, "x-original-from") == "Ana <ana@a.example>"
     assert [each.name for each in message.parse(made).fields][-7:-5] == ["from", "to"]
     # where From is his, they are his own business
-    kept = copy(content, group(), evidence(Wish.NONE))
+    kept = copy(content, group(), evidence(DmarcPolicy.NONE))
     assert value(kept, "sender") == "ana@a.example"
 
 
@@ -252,10 +254,10 @@ def test_what_would_speak_in_his_place_goes_and_what_somebody_wrote_into_our_fie
 def test_a_post_bears_the_from_that_its_golden_message_says(case: str) -> None:
     folder = GOLDEN / case
     pairs = dict(line.split("=", 1) for line in (folder / "group.txt").read_text().splitlines())
-    wish = Wish(pairs.pop("wish"))
+    dmarc_policy = DmarcPolicy(pairs.pop("dmarc_policy"))
     policy = setting.changed(SAILING.policy, pairs.items())
     assert isinstance(policy, Policy)
-    made = copy((folder / "in.eml").read_bytes(), replace(SAILING, policy=policy), evidence(wish))
+    made = copy((folder / "in.eml").read_bytes(), replace(SAILING, policy=policy), evidence(dmarc_policy))
     assert made == (folder / "out.eml").read_bytes()
 
 

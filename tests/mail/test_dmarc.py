@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from listserv.mail import dmarc
 from listserv.mail.lookups import NOTHING, Answer, Known, Question, Silence
-from listserv.model.envelope import Wish
+from listserv.model.envelope import DmarcPolicy
 
 Zone = dict[str, str]  # domain → its record; " | " between several, "?" is silence
 LONG = "a.b.c.d.e.f.g.h.i.j.mail.example.com"
@@ -29,7 +29,7 @@ class Dns:
 
 
 P = "v=DMARC1; p=reject"
-NONE, QUARANTINE, REJECT, UNKNOWN = Wish.NONE, Wish.QUARANTINE, Wish.REJECT, Wish.UNKNOWN
+NONE, QUARANTINE, REJECT, UNKNOWN = DmarcPolicy.NONE, DmarcPolicy.QUARANTINE, DmarcPolicy.REJECT, DmarcPolicy.UNKNOWN
 
 
 def test_the_walk_of_a_short_name_visits_every_name_above_it() -> None:
@@ -53,8 +53,8 @@ def test_the_walk_of_a_long_name_asks_eight_times() -> None:
         assert len(dmarc.targets(".".join(["x"] * labels))) == min(labels, 8)
 
 
-# author's domain, zone, does it exist, organizational domain, where the policy is, the wish
-WALKS: list[tuple[str, Zone, bool, str, str, Wish]] = [
+# author's domain, zone, does it exist, organizational domain, where the policy is, the dmarc_policy
+WALKS: list[tuple[str, Zone, bool, str, str, DmarcPolicy]] = [
     # nothing anywhere: the domain is its own organization, and DMARC does not apply
     ("a.example.com", {}, True, "a.example.com", "", NONE),
     ("a.example.com", {}, False, "a.example.com", "", NONE),
@@ -230,12 +230,12 @@ WALKS: list[tuple[str, Zone, bool, str, str, Wish]] = [
 
 @pytest.mark.parametrize(("domain", "zone", "exists", "organization", "at", "wanted"), WALKS)
 def test_organization_policy_and_wish(
-    domain: str, zone: Zone, exists: bool, organization: str, at: str, wanted: Wish
+    domain: str, zone: Zone, exists: bool, organization: str, at: str, wanted: DmarcPolicy
 ) -> None:
     found = dmarc.walk(domain, Dns(zone))
     assert found.organization == organization
     assert (found.policy.domain if found.policy else "") == at
-    assert dmarc.wish(found, exists) is wanted
+    assert dmarc.applicable(found, exists) is wanted
 
 
 def test_there_are_enough_cases() -> None:
@@ -317,7 +317,7 @@ def test_a_strangers_domain_is_not_even_asked_about() -> None:
         ("v=DMARC1; p=reject; what; =x; ;; fo=1", True, REJECT),
     ],
 )
-def test_records(text: str, applies: bool, p: Wish) -> None:
+def test_records(text: str, applies: bool, p: DmarcPolicy) -> None:
     found = dmarc.read("example.com", [text.encode()])
     assert found is not None
     assert (found.applies, found.p) == (applies, p)
@@ -331,7 +331,7 @@ def test_alignment_modes_and_what_does_not_apply() -> None:
     assert found
     assert (found.strict_dkim, found.strict_spf) == (False, False)
     silent = dmarc.walk("example.com", Dns({"example.com": "v=DMARC1; p=rejct"}))
-    assert dmarc.wish(silent, exists=True) is NONE
+    assert dmarc.applicable(silent, exists=True) is NONE
 
 
 @given(

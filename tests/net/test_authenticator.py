@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from listserv.mail import message
-from listserv.model.envelope import Envelope, Evidence, Proof, Wish
+from listserv.model.envelope import DmarcPolicy, Envelope, Evidence, Proof
 from listserv.net import authenticator as module
 from listserv.net import resolver
 from tests.kit.house import key_record, signed
@@ -47,45 +47,45 @@ def by(author: str, signer: str = "") -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "mail_from", "ip", "proof", "wish"),
+    ("content", "mail_from", "ip", "proof", "dmarc_policy"),
     [
         # SPF, also for loopback clients, is what the record says
-        (by("ada@a.example"), "ada@a.example", "127.0.0.1", PROVEN, Wish.REJECT),
-        (by("ada@a.example"), "ada@a.example", ELSEWHERE, REFUTED, Wish.REJECT),
-        (by("ada@a.example"), "bounce@mail.a.example", "127.0.0.1", PROVEN, Wish.REJECT),
-        (by("ada@x.a.example"), "ada@a.example", "127.0.0.1", PROVEN, Wish.REJECT),
-        (by("ada@spf.example"), "ada@spf.example", "127.0.0.1", PROVEN, Wish.NONE),
-        (by("ada@spf.example"), "ada@spf.example", ELSEWHERE, REFUTED, Wish.NONE),
-        (by("ada@spf.example"), "ada@evil.example", ELSEWHERE, REFUTED, Wish.NONE),
+        (by("ada@a.example"), "ada@a.example", "127.0.0.1", PROVEN, DmarcPolicy.REJECT),
+        (by("ada@a.example"), "ada@a.example", ELSEWHERE, REFUTED, DmarcPolicy.REJECT),
+        (by("ada@a.example"), "bounce@mail.a.example", "127.0.0.1", PROVEN, DmarcPolicy.REJECT),
+        (by("ada@x.a.example"), "ada@a.example", "127.0.0.1", PROVEN, DmarcPolicy.REJECT),
+        (by("ada@spf.example"), "ada@spf.example", "127.0.0.1", PROVEN, DmarcPolicy.NONE),
+        (by("ada@spf.example"), "ada@spf.example", ELSEWHERE, REFUTED, DmarcPolicy.NONE),
+        (by("ada@spf.example"), "ada@evil.example", ELSEWHERE, REFUTED, DmarcPolicy.NONE),
         # somebody else's domain vouches for itself only
-        (by("ada@a.example"), "eve@evil.example", "127.0.0.1", REFUTED, Wish.REJECT),
-        (by("ada@a.example", "evil.example"), "eve@evil.example", "127.0.0.1", REFUTED, Wish.REJECT),
+        (by("ada@a.example"), "eve@evil.example", "127.0.0.1", REFUTED, DmarcPolicy.REJECT),
+        (by("ada@a.example", "evil.example"), "eve@evil.example", "127.0.0.1", REFUTED, DmarcPolicy.REJECT),
         # DKIM, from anywhere
-        (by("ada@a.example", "a.example"), "eve@evil.example", ELSEWHERE, PROVEN, Wish.REJECT),
-        (by("ada@a.example", "mail.a.example"), "", ELSEWHERE, PROVEN, Wish.REJECT),
+        (by("ada@a.example", "a.example"), "eve@evil.example", ELSEWHERE, PROVEN, DmarcPolicy.REJECT),
+        (by("ada@a.example", "mail.a.example"), "", ELSEWHERE, PROVEN, DmarcPolicy.REJECT),
         # strict: the same domain
-        (by("ada@s.example"), "ada@mail.s.example", "127.0.0.1", REFUTED, Wish.QUARANTINE),
-        (by("ada@s.example", "mail.s.example"), "", ELSEWHERE, REFUTED, Wish.QUARANTINE),
-        (by("ada@s.example", "s.example"), "", ELSEWHERE, PROVEN, Wish.QUARANTINE),
+        (by("ada@s.example"), "ada@mail.s.example", "127.0.0.1", REFUTED, DmarcPolicy.QUARANTINE),
+        (by("ada@s.example", "mail.s.example"), "", ELSEWHERE, REFUTED, DmarcPolicy.QUARANTINE),
+        (by("ada@s.example", "s.example"), "", ELSEWHERE, PROVEN, DmarcPolicy.QUARANTINE),
         # a domain that publishes nothing
-        (by("ada@plain.example"), "ada@plain.example", "127.0.0.1", UNKNOWN, Wish.NONE),
-        (by("ada@plain.example", "plain.example"), "", ELSEWHERE, PROVEN, Wish.NONE),
-        (by("ada@plain.example", "evil.example"), "eve@evil.example", ELSEWHERE, UNKNOWN, Wish.NONE),
+        (by("ada@plain.example"), "ada@plain.example", "127.0.0.1", UNKNOWN, DmarcPolicy.NONE),
+        (by("ada@plain.example", "plain.example"), "", ELSEWHERE, PROVEN, DmarcPolicy.NONE),
+        (by("ada@plain.example", "evil.example"), "eve@evil.example", ELSEWHERE, UNKNOWN, DmarcPolicy.NONE),
         # non-existent below a domain with np
-        (by("ada@nowhere.a.example"), "ada@nowhere.a.example", "127.0.0.1", REFUTED, Wish.REJECT),
+        (by("ada@nowhere.a.example"), "ada@nowhere.a.example", "127.0.0.1", REFUTED, DmarcPolicy.REJECT),
         # two SPF records: a permerror, and no excuse
-        (by("ada@two.example"), "ada@two.example", "127.0.0.1", REFUTED, Wish.NONE),
+        (by("ada@two.example"), "ada@two.example", "127.0.0.1", REFUTED, DmarcPolicy.NONE),
         # From names nobody in particular, or no domain
-        (by("ada@a.example, bob@a.example"), "ada@a.example", "127.0.0.1", UNKNOWN, Wish.UNKNOWN),
-        (by("ada@[127.0.0.1]"), "ada@a.example", "127.0.0.1", UNKNOWN, Wish.NONE),
+        (by("ada@a.example, bob@a.example"), "ada@a.example", "127.0.0.1", UNKNOWN, DmarcPolicy.UNKNOWN),
+        (by("ada@[127.0.0.1]"), "ada@a.example", "127.0.0.1", UNKNOWN, DmarcPolicy.NONE),
     ],
 )
 async def test_proof_and_wish(
-    dns: Nameserver, content: bytes, mail_from: str, ip: str, proof: Proof, wish: Wish
+    dns: Nameserver, content: bytes, mail_from: str, ip: str, proof: Proof, dmarc_policy: DmarcPolicy
 ) -> None:
     async with checks(dns) as here:
         evidence = await here.say(content, mail_from, ip=ip)
-        assert (evidence.proof, evidence.wish) == (proof, wish), evidence
+        assert (evidence.proof, evidence.dmarc_policy) == (proof, dmarc_policy), evidence
         assert evidence.results.startswith("lists.example; spf=")
 
 
@@ -164,14 +164,14 @@ async def test_a_policy_seen_lately_outlives_a_servfail(dns: Nameserver, monkeyp
     dns.ttl = 20_000
     async with checks(dns) as here:
         monkeypatch.setattr(here.resolver, "_clock", clock)
-        assert (await here.say(letter(), ip=ELSEWHERE)).wish is Wish.REJECT
+        assert (await here.say(letter(), ip=ELSEWHERE)).dmarc_policy is DmarcPolicy.REJECT
         dns.broken = True
         clock.now += 10_000
         evidence = await here.say(letter(), ip=ELSEWHERE)
-        assert (evidence.proof, evidence.wish) == (REFUTED, Wish.REJECT)
+        assert (evidence.proof, evidence.dmarc_policy) == (REFUTED, DmarcPolicy.REJECT)
         clock.now += 20_000
         evidence = await here.say(letter(), ip=ELSEWHERE)
-        assert (evidence.proof, evidence.wish) == (UNKNOWN, Wish.UNKNOWN)
+        assert (evidence.proof, evidence.dmarc_policy) == (UNKNOWN, DmarcPolicy.UNKNOWN)
 
 
 async def test_with_the_answers_in_the_cache_nothing_is_waited_for(dns: Nameserver) -> None:
@@ -253,7 +253,11 @@ async def test_a_trusted_peer_speaks_for_our_own_servers(
 ) -> None:
     async with checks(dns, ids=("mx.example",)) as here:
         evidence = await here.say(letter("ada@a.example", *fields), **TRUSTED)
-        assert (evidence.proof, result(evidence, "dmarc"), evidence.wish) == (proof, dmarc, Wish.REJECT), evidence
+        assert (evidence.proof, result(evidence, "dmarc"), evidence.dmarc_policy) == (
+            proof,
+            dmarc,
+            DmarcPolicy.REJECT,
+        ), evidence
         # from anybody else none of it counts, and SPF does
         evidence = await here.say(letter("ada@a.example", *fields), ip=ELSEWHERE)
         assert evidence.proof is REFUTED
@@ -300,5 +304,5 @@ async def test_no_resolver_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver, "system", list)
     async with checks() as here:
         evidence = await here.say(letter())
-        assert (evidence.proof, evidence.wish) == (UNKNOWN, Wish.UNKNOWN)
+        assert (evidence.proof, evidence.dmarc_policy) == (UNKNOWN, DmarcPolicy.UNKNOWN)
         assert evidence != Evidence()

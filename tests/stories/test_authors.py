@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from listserv.model.envelope import Evidence, Proof, Wish
+from listserv.model.envelope import DmarcPolicy, Evidence, Proof
 from tests.kit.house import House, house, mail, read, signed
 from tests.kit.nameserver import Nameserver, nameserver
 
@@ -46,7 +46,7 @@ async def test_an_author_is_proven_by_the_address_that_he_writes_from(url: str, 
         # when he posts
         evidence = await posted(here, mail(ADA, WALKERS))
         # then he is proven, and every copy says how, below our Received and above what is his
-        assert (evidence.proof, evidence.wish) == (Proof.PROVEN, Wish.REJECT)
+        assert (evidence.proof, evidence.dmarc_policy) == (Proof.PROVEN, DmarcPolicy.REJECT)
         await here.quiet()
         said = "lists.example; spf=pass smtp.mailfrom=a.example; dkim=none; dmarc=pass header.from=a.example"
         assert reported(here.notice(BOB)) == [said]
@@ -73,7 +73,7 @@ async def test_whoever_writes_in_his_name_from_elsewhere_is_refuted(url: str, fo
     async with house(url, folder, dns=dns) as here:
         here.group(WALKERS, [ADA, BOB])
         evidence = await posted(here, mail(ADA, WALKERS), ip=ELSEWHERE)
-        assert (evidence.proof, evidence.wish) == (Proof.REFUTED, Wish.REJECT)
+        assert (evidence.proof, evidence.dmarc_policy) == (Proof.REFUTED, DmarcPolicy.REJECT)
         assert "dmarc=fail header.from=a.example" in evidence.results
         assert (
             evidence.why[-1] == "refuted: a.example publishes DMARC at a.example, and nothing vouches for this message"
@@ -89,7 +89,7 @@ async def test_a_domain_that_publishes_nothing_is_unknown(url: str, folder: Path
     async with house(url, folder, dns=dns) as here:
         here.group(WALKERS, ["cy@plain.example", BOB])
         evidence = await posted(here, mail("cy@plain.example", WALKERS), mail_from="cy@plain.example")
-        assert (evidence.proof, evidence.wish) == (Proof.UNKNOWN, Wish.NONE)
+        assert (evidence.proof, evidence.dmarc_policy) == (Proof.UNKNOWN, DmarcPolicy.NONE)
         assert evidence.why[-1] == "unknown: plain.example publishes neither SPF nor DMARC"
 
 
@@ -103,7 +103,7 @@ async def test_a_dead_resolver_is_waited_for_once_and_then_by_nobody(url: str, f
         began = loop.time()
         evidence = await posted(here, mail(ADA, WALKERS))
         first = loop.time() - began
-        assert (evidence.proof, evidence.wish) == (Proof.UNKNOWN, Wish.UNKNOWN)
+        assert (evidence.proof, evidence.dmarc_policy) == (Proof.UNKNOWN, DmarcPolicy.UNKNOWN)
         assert "spf=temperror" in evidence.results
         asked = len(dns.asked)
         evidence = await posted(here, mail("cy@plain.example", WALKERS), mail_from="cy@plain.example")

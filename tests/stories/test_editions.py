@@ -7,7 +7,7 @@ import dkim
 import pytest
 
 from listserv.mail import signature
-from listserv.model.envelope import Evidence, Proof, Wish
+from listserv.model.envelope import DmarcPolicy, Evidence, Proof
 from tests.kit.house import House, house, mail, read
 
 ADA = "ada@a.example"
@@ -162,7 +162,7 @@ async def test_fifty_hops_are_a_loop(url: str, folder: Path) -> None:
 async def test_a_changed_post_of_a_domain_that_enforces_leaves_in_the_groups_name(url: str, folder: Path) -> None:
     key = signature.new_key()
     record = signature.dns_record(signature.load_key(key)).encode()
-    reject = Evidence(Proof.PROVEN, Wish.REJECT, "dmarc=pass")
+    reject = Evidence(Proof.PROVEN, DmarcPolicy.REJECT, "dmarc=pass")
     async with house(url, folder) as here:
         here.group(WALKERS, [ADA, BOB], title="Walkers", footer="Since 1920")
         here.group(QUIET, [ADA, BOB])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from listserv.flows.confirming import Answer
 from listserv.mail.command import Consent
-from listserv.model.envelope import Evidence, Proof, Wish
+from listserv.model.envelope import DmarcPolicy, Evidence, Proof
 from listserv.model.post import WaitsFor
 from listserv.rules.authors import MODERATION, REFUTED, UNPROVEN
 from listserv.store import schema
@@ -22,9 +22,9 @@ OTTO = "otto@o.example"
 SAILING = "sailing@lists.example"
 ROWING = "rowing@lists.example"
 
-FORGED = Evidence(Proof.REFUTED, Wish.REJECT, "dmarc=fail", ("SPF fails for x.example",))
-GENUINE = Evidence(Proof.PROVEN, Wish.REJECT, "dmarc=pass")
-SILENT = Evidence(Proof.UNKNOWN, Wish.UNKNOWN, "dmarc=temperror")
+FORGED = Evidence(Proof.REFUTED, DmarcPolicy.REJECT, "dmarc=fail", ("SPF fails for x.example",))
+GENUINE = Evidence(Proof.PROVEN, DmarcPolicy.REJECT, "dmarc=pass")
+SILENT = Evidence(Proof.UNKNOWN, DmarcPolicy.UNKNOWN, "dmarc=temperror")
 
 
 def subjects(here: House, address: str) -> list[str]:
@@ -353,7 +353,7 @@ async def test_a_proven_admin_decides_at_once(url: str, folder: Path) -> None:
         await here.hand_in(SAILING, mail(MIA, SAILING, subject="Regatta"), GENUINE)
         await here.quiet()
         to = str(read(here.notice(ANN))["Reply-To"])
-        await here.hand_in(to, mail(ANN, to, "approve", "Re: HELD"), replace(GENUINE, wish=Wish.NONE))
+        await here.hand_in(to, mail(ANN, to, "approve", "Re: HELD"), replace(GENUINE, dmarc_policy=DmarcPolicy.NONE))
         await here.quiet()
         assert here.held() == []
         assert subjects(here, OTTO) == ["Regatta"]
