@@ -11,7 +11,6 @@ Memory is bounded: replies by `MAX_REPLY_BYTES`, messages by writing them in blo
 
 import asyncio
 import math
-import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import cast
 from listserv.model.address import Address
 from listserv.model.delivery import Outcome
 from listserv.net.transaction import (
+    LINE,
     MAX_REPLY_CHARS,
     Answer,
     Ending,
@@ -38,8 +38,6 @@ BLOCK_BYTES = 64 * 1024  # of a message, written at a time
 PARTING_SECONDS = 2.0  # how long a peer may take to close after QUIT
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
-
-_LINE = re.compile(rb"[2-5][0-5][0-9](?:[ -]|\Z)")  # RFC 5321 §4.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,15 +323,19 @@ class Dialogue(asyncio.Protocol):
             self._end(Why.GOODBYE, "", verbatim=str(answer))
 
     def _line(self, line: bytes) -> None:
+        answer = read_line(line) if not self._lines and len(line) <= MAX_REPLY_BYTES else None
+        if answer:
+            self._take(answer)
+            return
         self._line_bytes += len(line)
-        if not _LINE.match(line) or (self._lines and line[:3] != self._lines[0][:3]):
+        if not LINE.match(line) or (self._lines and line[:3] != self._lines[0][:3]):
             self._end(Why.NONSENSE, f"does not speak SMTP: {line[:80].decode('utf-8', 'replace')}")
         elif self._line_bytes > MAX_REPLY_BYTES:
             self._end(Why.NONSENSE, "sends a reply without end")
         else:
             self._lines.append(line)
             if line[3:4] != b"-":
-                answer = read_line(line) if line is self._lines[0] else read_answer(self._lines)
+                answer = read_answer(self._lines)
                 self._lines.clear()
                 self._line_bytes = 0
                 self._take(answer)
@@ -354,12 +356,12 @@ class Dialogue(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:  # the 221: the peer closes now
             return
-        self._buffer += data
-        start = 0
-        while self.usable and (end := self._buffer.find(b"\n", start)) >= 0:
-            self._line(bytes(self._buffer[start:end]).removesuffix(b"\r"))
-            start = end + 1
-        del self._buffer[:start]
+        *lines, rest = (self._buffer + data).split(b"\n") if self._buffer else data.split(b"\n")
+        for line in lines:
+            if not self.usable:
+                return
+            self._line(bytes(line).removesuffix(b"\r"))
+        self._buffer[:] = rest
         if self._line_bytes + len(self._buffer) > MAX_REPLY_BYTES:
             self._end(Why.NONSENSE, "sends a reply without end")
         if len(self._heard) >= self._wanted:

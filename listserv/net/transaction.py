@@ -7,6 +7,7 @@ Sources: RFC 5321 §3.3, §4.1.1, §4.2, §4.5.2 (dots), §4.5.3.1.10 (too many 
 RFC 6152 (8BITMIME); RFC 6531 (SMTPUTF8); RFC 1047 (doubt after the final dot).
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from listserv.model.delivery import Copy, Deferred, Failed, Outcome, Sent
 
 MAX_REPLY_CHARS = 500  # what is kept of a reply
 CACHE_BYTES = 16 * 1024 * 1024  # heads and bodies remembered in their wire form, the newest always among them
+
+
+LINE = re.compile(rb"[2-5][0-5][0-9](?:[ -]|\Z)")  # of a reply, without its end: RFC 5321 §4.2
 
 
 class Answer(NamedTuple):
@@ -108,6 +112,7 @@ class Transaction:
     recipients: tuple[Address | None, ...]
     parts: tuple[Half, Half, Half]  # its own lines, the head, the body
     utf8_head: bool  # its header has letters beyond ASCII, in UTF-8
+    is_plain: bool  # every address is one, in ASCII
 
     def mail(self, offers: Offers) -> bytes:
         """The MAIL command with the parameters that the peer offered and this message needs."""
@@ -126,10 +131,12 @@ class Transaction:
     @property
     def needs_utf8(self) -> bool:
         addresses = (self.sender, *self.recipients)
-        return self.utf8_head or not all(known is None or known.is_ascii for known in addresses)
+        return self.utf8_head or not (self.is_plain or all(known is None or known.is_ascii for known in addresses))
 
     def unfit(self, offers: Offers) -> list[Failed | None]:
         """For each recipient why it cannot be said on this wire at all, or None."""
+        if self.is_plain:
+            return [None] * len(self.recipients)
         if self.sender and not (self.sender.is_ascii or offers.utf8):
             return [_NO_UTF8] * len(self.recipients)
         return [_unfit(recipient, offers) for recipient in self.recipients]
@@ -162,7 +169,8 @@ def prepare(copy: Copy, known: Halves) -> Transaction | Failed:
         return _ours(str(error))
     recipients = tuple(map(address.parse, copy.rcpt_to))
     utf8_head = not (own.ascii and head.ascii) and _is_utf8(copy.own + copy.head)
-    return Transaction(sender, recipients, (own, head, body), utf8_head)
+    is_plain = all(to is not None and to.is_ascii for to in recipients) and (sender is None or sender.is_ascii)
+    return Transaction(sender, recipients, (own, head, body), utf8_head, is_plain)
 
 
 def _ours(fault: str) -> Failed:
@@ -264,13 +272,13 @@ def refusal(answer: Answer, *, in_doubt: bool = False, unreachable: bool = False
 
 
 @lru_cache(maxsize=256)  # "250 2.1.5 Ok" is heard a million times
-def read_line(line: bytes) -> Answer:
-    """As `read_answer`, for a reply of one line."""
-    return read_answer([line])
+def read_line(line: bytes) -> Answer | None:
+    """As `read_answer`, for a reply of one line; None when there are more to come, or this is none."""
+    return read_answer([line]) if LINE.match(line) and line[3:4] != b"-" else None
 
 
 def read_answer(lines: Sequence[bytes]) -> Answer:
-    """One reply from its lines, each `250-text`, `250 text` or `250`, checked before; at most 500 characters in all."""
+    """One reply from its lines, each of which is a LINE; at most 500 characters in all."""
     texts = [line[4:].decode("utf-8", "replace").strip() for line in lines]
     if len(texts) > 1:
         status = texts[0].partition(" ")[0] + " "  # RFC 2034 §4 repeats the status in each line

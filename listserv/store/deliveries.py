@@ -1,16 +1,17 @@
 """Editions and their deliveries: written once, fanned out in chunks, settled in batches."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, bindparam, delete, exists, func, insert, literal, literal_column, select, update
+from sqlalchemy import Select, bindparam, delete, exists, func, insert, literal, literal_column, null, select, update
 from sqlalchemy.sql.dml import Update
 
 from listserv.model.group import Group, Mode
 from listserv.store import groups, queue
-from listserv.store.db import Tx, carried, octets
+from listserv.store.db import Tx, carried, native, octets, run_many
 from listserv.store.queue import is_due, is_taken
 from listserv.store.schema import deliveries, editions, mailboxes, messages, posts, subscriptions
 
@@ -60,8 +61,7 @@ class Loaded:
     made_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One claim of one edition for one mailbox; `tries` names the claim."""
 
     id: int
@@ -83,8 +83,7 @@ class Addressed:
     message_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """How a claim ended: state due (again at `due`), sent, failed or dropped."""
 
     id: int
@@ -153,7 +152,7 @@ def claim(tx: Tx, node: str, now: datetime, limit: int, after: int = 0, avoid: C
 
     def take(chosen: Select[int], most: int) -> None:
         ready = chosen.where(is_due(deliveries), *wanted).limit(most)
-        claimed.extend(map(_delivery, queue.take(tx, deliveries, node, now, ready, *columns)))
+        claimed.extend(map(Delivery._make, queue.take(tx, deliveries, node, now, ready, *columns)))
 
     claimed: list[Delivery] = []
     again = select(d.id).where(_TRIED).order_by(d.due, d.id)
@@ -167,10 +166,6 @@ def claim(tx: Tx, node: str, now: datetime, limit: int, after: int = 0, avoid: C
     if len(claimed) < limit // 2:
         take(again, limit - len(claimed))
     return claimed
-
-
-def _delivery(row: Row[Any]) -> Delivery:
-    return Delivery(row.id, row.tries, row.edition_id, row.mailbox_id, row.recipient, row.destination, row.made_at)
 
 
 def _fresh(tx: Tx, after: int) -> list[int]:
@@ -235,11 +230,22 @@ def load(tx: Tx, edition_id: int, site_domain: str) -> Loaded | None:
 
 def settle(tx: Tx, settled: Sequence[Settled], now: datetime) -> None:
     """Write down how these claims ended; a claim that is no longer ours changes nothing."""
-    rows = [
-        {"b_id": s.id, "b_tries": s.tries, "b_state": s.state, "b_due": s.due, "b_reply": s.reply[:500]}
-        for s in settled
-    ]
-    tx.execute(_SETTLE, [{**row, "b_done_at": None if row["b_state"] == "due" else now} for row in rows])
+    moment: Callable[[datetime], Any] = cache(partial(native, tx, deliveries.c.due.type))
+    run_many(
+        tx,
+        _SETTLE,
+        [
+            {
+                "b_id": s.id,
+                "b_tries": s.tries,
+                "b_state": s.state,
+                "b_due": moment(s.due),
+                "b_reply": s.reply[:500],
+                "b_done_at": None if s.state == "due" else moment(now),
+            }
+            for s in settled
+        ],
+    )
     ended = {s.notice for s in settled if s.notice is not None and s.state != "due"}
     if ended:
         _forget_words(tx, ended)
@@ -249,7 +255,7 @@ def _settle() -> Update:
     d = deliveries.c
     mine = update(deliveries).where(d.id == bindparam("b_id"), d.tries == bindparam("b_tries"), is_taken(deliveries))
     values: dict[str, Any] = {name: bindparam("b_" + name) for name in ("state", "due", "reply", "done_at")}
-    return mine.values(lease=None, node=None, **values)
+    return mine.values(lease=null(), node=null(), **values)
 
 
 _SETTLE = _settle()

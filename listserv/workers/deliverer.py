@@ -92,6 +92,7 @@ class Deliverer:
         self._faulty: list[_Batch] = []  # which our own code could not stamp
         self._recorder = Recorder(db, site, clock, self._in_hand_no_more)
         self._in_hand: set[int] = set()
+        self._few = FEWEST // 2  # in hand: time to claim
         self._may_be_more = False  # due than what was claimed last
         self._last_edition = 0  # the one whose turn it was last
         self._ended = 0  # deliveries since the last claim
@@ -160,7 +161,8 @@ class Deliverer:
         """How many to claim: none while more than half of what goes out soon is here, unless all of it is blocked."""
         rate = self._ended / max(self._seconds() - self._claimed_at, 0.001)
         soon = min(max(FEWEST, int(rate * IN_HAND_SECONDS)), MOST)
-        if self._turns.able and len(self._in_hand) > soon // 2:
+        self._few = soon // 2
+        if self._turns.able and len(self._in_hand) > self._few:
             return 0
         return max(soon - len(self._in_hand), FEWEST) if len(self._in_hand) <= MOST else 0
 
@@ -298,7 +300,7 @@ class Deliverer:
         self._ended += len(outcomes)
         if self._idle and self._turns.able:
             self._wake()
-        if self._may_be_more and self._wanted():
+        if self._may_be_more and len(self._in_hand) <= self._few:
             self.bell.ring()
         if self._faulty:
             await self._put_off()
