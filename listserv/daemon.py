@@ -13,11 +13,12 @@ import resource
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from listserv.net import authenticator, sockets
 from listserv.net.authenticator import Authenticator
@@ -191,6 +192,20 @@ async def serve(
         notify_systemd("READY=1")
 
     await daemon.run(is_ready)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """`main` to its end, on uvloop where it is installed, else on asyncio's own loop."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        made: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    except ImportError:
+        return None
+    return made
 
 
 def _raise_descriptors() -> None:

@@ -1,6 +1,5 @@
 """`listserv run`: the daemon in the foreground."""
 
-import asyncio
 import logging
 import os
 import sys
@@ -50,6 +49,7 @@ def run(place: Place, role: str) -> None:
       listserv run
       listserv run --role smtp        one of several processes that share a database
     """
+    from listserv import daemon
     from listserv.daemon import AlreadyRunning, Role, serve
 
     log_to_stderr()
@@ -58,7 +58,7 @@ def run(place: Place, role: str) -> None:
             if finding.status is Status.WRONG:
                 raise click.ClickException(f"{finding.what}: {finding.detail} -- {finding.mend}")
         try:
-            asyncio.run(serve(node, Role(role), _reread(place), _ready))
+            daemon.run(serve(node, Role(role), _reread(place), _ready))
         except AlreadyRunning as fault:
             raise click.ClickException(str(fault)) from None
 

@@ -4,8 +4,8 @@ A stamp is a return path that bears a tag, the List-Unsubscribe fields and a sig
 of a copy is shared by all who get the edition.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -14,9 +14,10 @@ from listserv.flows import bouncing
 from listserv.flows.site import Act, Site
 from listserv.mail import header, message
 from listserv.mail.message import Field
-from listserv.mail.signature import Prepared, Signer
+from listserv.mail.signature import Form, Prepared, Signer
+from listserv.mail.tag import TAG_CHARACTERS
 from listserv.model.delivery import Copy, Deferred, Failed, Outcome, Sent
-from listserv.model.group import DeliveryStyle
+from listserv.model.group import DeliveryStyle, Group
 from listserv.store import deliveries, queue, schema, secrets
 from listserv.store.db import Tx
 from listserv.store.deliveries import Delivery, Loaded, Settled
@@ -30,68 +31,110 @@ RECIPIENTS = 50  # in one transaction of an edition that is the same for all
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """An edition prepared for its stamps: what is hashed once, is hashed."""
+    """An edition prepared for its stamps: what can be made, checked and hashed once, is."""
 
     edition: Loaded
-    prepared: Prepared | None  # None: no key for its domain
-    head: bytes = b""  # of editions that are the same for all
+    head: bytes  # what its copies share of the header, to the empty line
+    return_path: tuple[str, ...] = ()  # around the tag of a delivery; () where all have the edition's own
+    own: "Own | None" = None  # of personal editions
 
 
-def claim_deliveries(tx: Tx, node: str, now: datetime, limit: int) -> list[Delivery]:
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The header lines of one member, but for the tag of the member and the signature."""
+
+    leave: tuple[bytes, ...]  # List-Unsubscribe and what belongs to it, around the tag
+    form: Form | None  # None: no key for its domain
+
+
+def claim_deliveries(
+    tx: Tx, node: str, now: datetime, limit: int, after: int = 0, avoid: Collection[str] = ()
+) -> list[Delivery]:
     """Due deliveries, ours for a while; none while the operator has paused the queue."""
     if secrets.get(tx, secrets.PAUSED) is not None:
         return []
-    return [deliveries.delivery(row) for row in queue.claim(tx, schema.deliveries, node, now, limit)]
+    return deliveries.claim(tx, node, now, limit, after, avoid)
 
 
-def prepare(edition: Loaded, signers: Mapping[str, Signer]) -> Printed:
-    """Where all get the same bytes the head is made here, once; its signature bears the time of the edition."""
+def prepare(site: Site, edition: Loaded, signers: Mapping[str, Signer]) -> Printed:
+    """Where all get the same bytes the head is whole; its signature bears the time of the edition."""
     signer = signers.get(edition.domain)
     fields = message.parse(edition.fields + b"\r\n").fields
-    printed = Printed(edition, signer.prepare(fields, edition.body) if signer else None)
-    if edition.kind == "post" and edition.style == DeliveryStyle.PERSONAL:
-        return printed
-    leave = header.stamp_fields(edition.group.door("unsubscribe")) if edition.kind == "post" and edition.group else ()
-    return replace(printed, head=_head(printed, leave, edition.made_at))
+    prepared = signer.prepare(fields, edition.body) if signer else None
+    group = edition.group if edition.kind == "post" else None
+    if group is None:
+        return Printed(edition, _head(edition, prepared, ()))
+    gap = _gap(site, group)
+    path = () if edition.style == DeliveryStyle.BULK else tuple(group.door("bounces", gap).split(gap))
+    if edition.style != DeliveryStyle.PERSONAL:
+        return Printed(edition, _head(edition, prepared, header.stamp_fields(group.door("unsubscribe"))), path)
+    return Printed(edition, edition.fields + b"\r\n", path, _own(site, group, gap, prepared))
+
+
+def _gap(site: Site, group: Group) -> str:
+    """A word for a tag's place, as long as a tag, so that lines are folded alike; it stands nowhere else."""
+    words = (letter * TAG_CHARACTERS for letter in "xyz")
+    return next(word for word in words if word not in group.address + site.url)
+
+
+def _own(site: Site, group: Group, gap: str, prepared: Prepared | None) -> Own:
+    own = header.stamp_fields(group.door("unsubscribe", gap), site.leave_url(group, gap))
+    leave = b"".join(field.raw for field in own).split(gap.encode())
+    return Own(tuple(leave), prepared.form(own, gap.encode()) if prepared else None)
+
+
+def _head(edition: Loaded, prepared: Prepared | None, leave: tuple[Field, ...]) -> bytes:
+    """Our Received on top, the signature, how to leave, and what the author wrote."""
+    signature = prepared.sign(leave, edition.made_at) if prepared else b""
+    return b"".join((edition.top, signature, *(field.raw for field in leave), edition.fields, b"\r\n"))
 
 
 def stamp(site: Site, printed: Printed, batch: Sequence[Delivery], now: datetime) -> Copy:
     """The copy for these deliveries: for one, or for several where all copies are the same."""
-    edition, group, delivery = printed.edition, printed.edition.group, batch[0]
-    mail_from, head = edition.mail_from, printed.head
-    if edition.kind == "post" and group is not None:
-        if edition.style != DeliveryStyle.BULK:
-            mail_from = group.door("bounces", site.tags.bounce(group.id, delivery.id))
-        if not head:
-            leave = site.tags.leave(group.id, delivery.mailbox_id or 0)
-            own = header.stamp_fields(group.door("unsubscribe", leave), site.leave_url(group, leave))
-            head = _head(printed, own, now)
-    return Copy(mail_from, tuple(delivery.recipient for delivery in batch), head, edition.body)
+    edition, delivery, mail_from, own = printed.edition, batch[0], printed.edition.mail_from, b""
+    group = edition.group
+    if printed.return_path and group:
+        mail_from = site.tags.bounce(group.id, delivery.id).join(printed.return_path)
+    if printed.own and group:
+        tag = site.tags.leave(group.id, delivery.mailbox_id or 0).encode()
+        signature = printed.own.form.sign(tag, now) if printed.own.form else b""
+        own = b"".join((edition.top, signature, tag.join(printed.own.leave)))
+    return Copy(mail_from, tuple([each.recipient for each in batch]), printed.head, edition.body, own)
 
 
-def _head(printed: Printed, own: tuple[Field, ...], at: datetime) -> bytes:
-    """Our Received on top, the signature, what is the reader's own, and what all share."""
-    signature = printed.prepared.sign(own, at) if printed.prepared else b""
-    return b"".join((printed.edition.top, signature, *(field.raw for field in own), printed.edition.fields, b"\r\n"))
+def batches(
+    waiting: Sequence[Delivery], printed: Printed, is_slow: Callable[[str], bool]
+) -> list[tuple[str, list[Delivery]]]:
+    """What goes in one transaction, and to which destination, "" when to several.
+
+    One delivery, or up to RECIPIENTS of an edition that is the same for all; a slow destination has its own.
+    """
+    if printed.edition.style != DeliveryStyle.BULK:
+        return [(delivery.destination, [delivery]) for delivery in waiting]
+    together: dict[str, list[Delivery]] = {}
+    for delivery in waiting:
+        together.setdefault(delivery.destination if is_slow(delivery.destination) else "", []).append(delivery)
+    cut = [
+        (name, some[start : start + RECIPIENTS])
+        for name, some in together.items()
+        for start in range(0, len(some), RECIPIENTS)
+    ]
+    return [(name or (some[0].destination if len(some) == 1 else ""), some) for name, some in cut]
 
 
-def batches(waiting: Sequence[Delivery], printed: Printed) -> list[list[Delivery]]:
-    """What goes in one transaction: one delivery, or up to RECIPIENTS of an edition that is the same for all."""
-    size = RECIPIENTS if printed.edition.style == DeliveryStyle.BULK else 1
-    return [list(waiting[start : start + size]) for start in range(0, len(waiting), size)]
-
-
-def settled(delivery: Delivery, outcome: Outcome, now: datetime, chance: Callable[[int], bytes]) -> Settled:
-    """What the outcome of one try makes of the delivery."""
+def settled(
+    delivery: Delivery, outcome: Outcome, now: datetime, chance: Callable[[int], bytes], notice: int | None = None
+) -> Settled:
+    """What the outcome of one try makes of the delivery; `notice` is its edition when that is one."""
     match outcome:
         case Sent(reply):
-            return Settled(delivery.id, delivery.tries, "sent", now, reply)
+            return Settled(delivery.id, delivery.tries, "sent", now, reply, notice)
         case Failed(reply):
-            return Settled(delivery.id, delivery.tries, "failed", now, reply)
+            return Settled(delivery.id, delivery.tries, "failed", now, reply, notice)
         case Deferred(reply, in_doubt):
             due = again(delivery, now, in_doubt=in_doubt, chance=chance)
             if due is None:
-                return Settled(delivery.id, delivery.tries, "failed", now, f"gave up after 5 days: {reply}")
+                return Settled(delivery.id, delivery.tries, "failed", now, f"gave up after 5 days: {reply}", notice)
             return Settled(delivery.id, delivery.tries, "due", due, reply)
         case _:
             assert_never(outcome)

@@ -3,6 +3,9 @@
     prepared = Signer(key, "lists.example.org", "ls1").prepare(fields of the edition, its body)
     field = prepared.sign(fields of the stamp, at)
 
+    form = prepared.form(fields of the stamp with a gap in them, gap)     where thousands differ in one word
+    field = form.sign(word, at)
+
 SIGNED is the list of header fields that we vouch for.  Trace fields are not in it, because others add to them.
 
 Sources: RFC 6376 (§3.4.2 relaxed header, §3.4.3 simple body, §3.5 the field, §3.6.1 the key record, §3.7 the hash,
@@ -50,6 +53,9 @@ _FOLD_AT = 76
 _SIGNATURE_LINE = 72  # base64 characters
 _TXT_STRING = 255  # RFC 1035 §3.3: octets of one string in a TXT record
 
+_TIME = b"t=1000000000;"  # stands for any: they have ten digits from 2001 to 2286, so lines are folded alike
+_PADDING, _PREHASHED = PKCS1v15(), Prehashed(hashes.SHA256())
+
 _BLANKS = re.compile(rb"[ \t]+")
 
 
@@ -77,9 +83,9 @@ class Signer:
 
     def prepare(self, fields: Sequence[Field], body: bytes) -> "Prepared":
         """Everything that copies with this header, from the top, and this body have in common."""
-        constant = hashlib.sha256()
-        names = _update(constant, fields)
-        return Prepared(self, b64encode(body_hash(body)).decode(), constant, tuple(names))
+        signed = _signed(fields)
+        constant = hashlib.sha256(b"".join(map(relaxed, signed)))
+        return Prepared(self, b64encode(body_hash(body)).decode(), constant, tuple(each.name for each in signed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +103,50 @@ class Prepared:
         The copy may have them anywhere in its header.  ValueError for a name that the edition has too: then it
         would depend on their places which of them was meant.
         """
-        state = self.constant.copy()
-        names = _update(state, fields)
+        return self.form(fields, b"\n\n").sign(b"", at)
+
+    def form(self, fields: Sequence[Field], gap: bytes) -> "Form":
+        """For copies whose fields differ in one word only, which has no blanks: it stands where `gap` is in these.
+
+        ValueError as for `sign`.
+        """
+        signed = _signed(fields)
+        names = [each.name for each in signed]
         if shared := set(names).intersection(self.names):
             raise ValueError(f"in the edition and in the stamp: {', '.join(sorted(shared))}")
-        unsigned = self._unsigned([*self.names, *names, *OVERSIGNED], at)
-        state.update(relaxed(Field("dkim-signature", unsigned))[:-2])  # RFC 6376 §3.7: without its line end
-        signature = self.signer.key.sign(state.digest(), PKCS1v15(), Prehashed(hashes.SHA256()))
-        return unsigned + _in_lines(b64encode(signature)) + b"\r\n"
+        unsigned = self._unsigned([*self.names, *names, *OVERSIGNED])
+        hashed = relaxed(Field("dkim-signature", unsigned))[:-2]  # RFC 6376 §3.7: without its line end
+        stamp = b"".join(map(relaxed, signed))
+        return Form(self, tuple(stamp.split(gap)), tuple(unsigned.split(_TIME, 1)), tuple(hashed.split(_TIME, 1)))
 
-    def _unsigned(self, names: Sequence[str], at: datetime) -> bytes:
-        """The field up to the place where its signature goes."""
-        if at.tzinfo is None:
-            raise ValueError(f"{at} has no time zone")
+    def _unsigned(self, names: Sequence[str]) -> bytes:
+        """The field up to the place where its signature goes, with _TIME in it."""
         tags = ["v=1", "a=rsa-sha256", "c=relaxed/simple", f"d={self.signer.domain}", f"s={self.signer.selector}"]
-        pieces = [f" {tag};" for tag in [*tags, f"t={int(at.timestamp())}"]]
+        pieces = [*(f" {tag};" for tag in tags), f" {_TIME.decode()}"]
         pieces += [f" h={names[0]}:", *(f"{name}:" for name in names[1:-1]), f"{names[-1]};"]
         pieces += [f" bh={self.body_hash};"]
         return _folded("DKIM-Signature:", pieces).encode("ascii") + b"\r\n\tb="
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Everything but one word, the time and the signature itself is as it will be hashed.  Threads may share it."""
+
+    prepared: Prepared
+    stamp: tuple[bytes, ...]  # its signed fields in relaxed form, around the word
+    field: tuple[bytes, ...]  # ours as it is written, around the time
+    hashed: tuple[bytes, ...]  # the same in relaxed form
+
+    def sign(self, word: bytes, at: datetime) -> bytes:
+        """As `Prepared.sign`, for the copy that has `word` in the gap."""
+        if at.tzinfo is None:
+            raise ValueError(f"{at} has no time zone")
+        time = b"t=%d;" % at.timestamp()
+        state = self.prepared.constant.copy()
+        state.update(word.join(self.stamp) + time.join(self.hashed))
+        signature = b64encode(self.prepared.signer.key.sign(state.digest(), _PADDING, _PREHASHED))
+        lines = [signature[start : start + _SIGNATURE_LINE] for start in range(0, len(signature), _SIGNATURE_LINE)]
+        return time.join(self.field) + b"\r\n\t".join(lines) + b"\r\n"
 
 
 def relaxed(raw: Field) -> bytes:
@@ -177,12 +209,9 @@ def _check(key: RSAPrivateKey) -> None:
         raise ValueError(f"an RSA key of {key.key_size} bits; receivers accept 1024 to 4096")
 
 
-def _update(state: _Hash, fields: Iterable[Field]) -> list[str]:
-    """Hash those that are SIGNED, and name them in that order: the lowest first (RFC 6376 §5.4.2)."""
-    signed = [each for each in fields if each.name in SIGNED][::-1]
-    for each in signed:
-        state.update(relaxed(each))
-    return [each.name for each in signed]
+def _signed(fields: Iterable[Field]) -> list[Field]:
+    """Those that are SIGNED, in the order in which they are hashed: the lowest first (RFC 6376 §5.4.2)."""
+    return [each for each in fields if each.name in SIGNED][::-1]
 
 
 def _folded(first: str, pieces: Iterable[str]) -> str:
@@ -194,7 +223,3 @@ def _folded(first: str, pieces: Iterable[str]) -> str:
         else:
             lines[-1] += piece
     return "\r\n".join(lines)
-
-
-def _in_lines(text: bytes) -> bytes:
-    return b"\r\n\t".join(text[at : at + _SIGNATURE_LINE] for at in range(0, len(text), _SIGNATURE_LINE))

@@ -17,6 +17,10 @@ MAX_LOCAL_OCTETS = 64  # RFC 5321 §4.5.3.1.1
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u00a0-\U0010ffff"
 _DOT_STRING = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*\Z")
 _QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\u00a0-\U0010ffff]|\\[\x20-\x7e])*"\Z')
+_PLAIN = re.compile(  # what nearly all are: the same grammar, without what has to be looked at twice
+    r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
+    r"@([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*)\Z"
+)
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls, line ends, surrogates
 
@@ -44,6 +48,9 @@ class Address:
 
 def parse(text: str) -> Address | None:
     """The address that `text` is, all of it, or None."""
+    plain = _PLAIN.match(text) if len(text) <= MAX_LOCAL_OCTETS else None
+    if plain:
+        return Address(plain[1], plain[2])
     local, at, domain = text.rpartition("@")
     if not at or _FORBIDDEN.search(text):
         return None

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What goes over the wire in one transaction.  `head` ends with the empty line; both halves are CRLF.
+    """What goes over the wire in one transaction: `own`, `head`, `body`, all in CRLF; `head` ends with the empty line.
 
-    Copies of one edition share the same `body` object; the head alone differs from member to member.
+    Copies of one edition share their `head` and `body` objects: what is said of them is found out once.
     """
 
     mail_from: str  # "" is the null sender
     rcpt_to: tuple[str, ...]
     head: bytes
     body: bytes
+    own: bytes = b""  # whole lines of the header that differ from member to member
 
 
 @dataclass(frozen=True, slots=True)

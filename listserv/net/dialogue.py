@@ -1,14 +1,16 @@
 """One SMTP session with a next hop, from after EHLO and AUTH to the last byte: RFC 5321, pipelined as RFC 2920 allows.
 
 Where the peer offers PIPELINING, a transaction is two writes: MAIL, every RCPT and DATA; then, behind the 354, the
-message and its dot.  Where it does not, the same commands go one by one.  Either way each command's answer is paired
-with it by counting; an answer that nobody asked for ends the session.
+message and its dot.  The next one's envelope goes in the same write behind that dot (RFC 2920 §3.1), so that in a row
+of transactions each is one write and one round trip; its message does not go before the next `deliver`.  Where there
+is no PIPELINING, the same commands go one by one.  Either way each command's answer is paired with it by counting; an
+answer that nobody asked for ends the session.
 
 Memory is bounded: replies by `MAX_REPLY_BYTES`, messages by writing them in blocks.  One transaction at a time.
 """
 
 import asyncio
-import re
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import cast
 from listserv.model.address import Address
 from listserv.model.delivery import Outcome
 from listserv.net.transaction import (
+    LINE,
     MAX_REPLY_CHARS,
     Answer,
     Ending,
@@ -35,8 +38,6 @@ BLOCK_BYTES = 64 * 1024  # of a message, written at a time
 PARTING_SECONDS = 2.0  # how long a peer may take to close after QUIT
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
-
-_LINE = re.compile(rb"[2-5][0-5][0-9](?:[ -]|\Z)")  # RFC 5321 §4.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ class Delivered:
     unheard: bool
 
 
+def _nothing() -> None:
+    """Nothing follows."""
+
+
 class Dialogue(asyncio.Protocol):
     """A session.  It takes over the transport of whoever opened it: `set_protocol`, then `connection_made`."""
 
@@ -73,6 +78,11 @@ class Dialogue(asyncio.Protocol):
         self._ended: Ending | None = None
         self._phase = "while idle"
         self._timer: asyncio.TimerHandle | None = None
+        self._begun: Transaction | None = None  # its envelope is said, its message is not
+        self._silence = math.inf  # time of the loop at which it has lasted too long
+        self._seconds = 0.0  # how long it may last
+        self._alarm: asyncio.TimerHandle | None = None  # looks at `_silence`: one timer for many waits
+        self._wanted = 0  # answers that somebody waits for
         self._waiter: asyncio.Future[None] | None = None
         self._paused = False
         self._unfinished = False  # MAIL was accepted, but nothing has closed the transaction
@@ -88,20 +98,30 @@ class Dialogue(asyncio.Protocol):
         """Another transaction may be tried."""
         return self._ended is None
 
-    async def deliver(self, transaction: Transaction) -> Delivered:
+    async def deliver(
+        self, transaction: Transaction, following: Callable[[], Transaction | None] = _nothing
+    ) -> Delivered:
         """Say the transaction; whatever the peer does, every recipient has an outcome.
 
-        On cancellation the caller has to `abort`: the peer would take what comes next for the rest of this one.
+        `following` is asked what comes next when the message goes out.  If it knows and the session lives on, the next
+        call is for that one.  On cancellation the caller has to `abort`: the peer would take what comes next for the
+        rest of this one.
         """
         self.transactions += 1
+        begun, self._begun = self._begun is transaction, None
         unfit = transaction.unfit(self._offers)
         pairs = zip(transaction.recipients, unfit, strict=True)
         going = [recipient for recipient, why in pairs if recipient is not None and why is None]
         if not going:
             return Delivered(tuple(why for why in unfit if why), unheard=False)
-        hearing = await self._transact(transaction, going)
-        outcomes = iter(hearing.outcomes(len(going)))
-        return Delivered(tuple(why or next(outcomes) for why in unfit), hearing.unheard)
+        hearing = await self._transact(transaction, going, following, begun=begun)
+        if self._ended:
+            self._begun = None
+        outcomes = hearing.outcomes(len(going))
+        if len(going) == len(unfit):
+            return Delivered(tuple(outcomes), hearing.unheard)
+        rest = iter(outcomes)
+        return Delivered(tuple(why or next(rest) for why in unfit), hearing.unheard)
 
     def rest(self, seconds: float) -> None:
         """Idle from now on; after `seconds` the session ends by itself."""
@@ -117,7 +137,9 @@ class Dialogue(asyncio.Protocol):
 
     def leave(self) -> None:
         """End the session politely, without waiting: the peer closes behind its 221 (RFC 5321 §4.1.1.10), or we do."""
-        if self._ended is None:
+        if self._begun:  # it waits for a message, and would take QUIT for its first line
+            self.abort()
+        elif self._ended is None:
             self.wake()
             self._ended = Ending(Why.GOODBYE, "we said QUIT")
             self._transport.write(b"QUIT\r\n")
@@ -130,32 +152,48 @@ class Dialogue(asyncio.Protocol):
 
     # What we say
 
-    async def _transact(self, transaction: Transaction, going: Sequence[Address]) -> Hearing:
-        hearing = Hearing(await self._envelope(transaction, going))
+    async def _transact(
+        self,
+        transaction: Transaction,
+        going: Sequence[Address],
+        following: Callable[[], Transaction | None],
+        *,
+        begun: bool,
+    ) -> Hearing:
+        self._phase = "before the message"
+        hearing = Hearing(await (self._begun_envelope(going) if begun else self._envelope(transaction, going)))
         answers = hearing.answers
         self._unfinished = bool(answers) and answers[0].positive
         if any(300 <= answer.code < 400 for answer in answers[: len(going) + 1]):
             self._end(Why.NONSENSE, "answers MAIL or RCPT with a 3xx")
         elif len(answers) == len(going) + 2:
-            await self._after_data(transaction, hearing, len(going))
+            await self._after_data(transaction, hearing, len(going), following)
         hearing.ended = self._ended
         return hearing
 
-    async def _after_data(self, transaction: Transaction, hearing: Hearing, recipients: int) -> None:
+    async def _after_data(
+        self,
+        transaction: Transaction,
+        hearing: Hearing,
+        recipients: int,
+        following: Callable[[], Transaction | None],
+    ) -> None:
         reply = hearing.answers[-1]
         if reply.code == 354:
             self._unfinished = False
             if hearing.accepted(recipients):
-                await self._content(transaction, hearing)
+                await self._content(transaction, hearing, following)
             else:  # RFC 2920 §3.1: the peer waits for a message to nobody, so it gets an empty one
                 self._say(b".\r\n", 1)
                 await self._hear(1, self._patience.final)
         elif reply.code < 400:
             self._end(Why.NONSENSE, f"answers DATA with {reply}")
 
+    async def _begun_envelope(self, going: Sequence[Address]) -> list[Answer]:
+        return await self._hear(len(going) + 2, self._patience.envelope)
+
     async def _envelope(self, transaction: Transaction, going: Sequence[Address]) -> list[Answer]:
         """The answers to MAIL, each RCPT and DATA: all of them, or those up to where going on makes no sense."""
-        self._phase = "before the message"
         reset = [RSET] if self._unfinished else []
         commands = [*reset, transaction.mail(self._offers), *map(rcpt, going), DATA]
         if self._offers.pipelining:
@@ -184,22 +222,35 @@ class Dialogue(asyncio.Protocol):
                 break
         return answers
 
-    async def _content(self, transaction: Transaction, hearing: Hearing) -> None:
+    async def _content(
+        self, transaction: Transaction, hearing: Hearing, following: Callable[[], Transaction | None]
+    ) -> None:
         """Write the message block by block, then hear what becomes of it."""
         self._phase = "before the final dot"
+        own, head, body = transaction.parts
         last = b".\r\n"
-        if len(transaction.head.wire) + len(transaction.body.wire) <= BLOCK_BYTES:
-            last = b"%b%b.\r\n" % (transaction.head.wire, transaction.body.wire)
+        if len(own.wire) + len(head.wire) + len(body.wire) <= BLOCK_BYTES:
+            last = b"%b%b%b.\r\n" % (own.wire, head.wire, body.wire)
         else:
-            await self._stream(transaction.head.wire)
-            await self._stream(transaction.body.wire)
+            for part in transaction.parts:
+                await self._stream(part.wire)
         if self.usable:
             self._phase = "after the final dot"
             hearing.dotted = True
-            self._say(last, 1)
+            behind = self._begin(following) if self._offers.pipelining else []
+            self._say(last + b"".join(behind), 1 + len(behind))
             hearing.final = next(iter(await self._hear(1, self._patience.final)), None)
         elif self._unasked and self._unasked.code >= 400:
             hearing.final = self._unasked  # refused before it was whole: the peer could not wait to say so
+
+    def _begin(self, following: Callable[[], Transaction | None]) -> list[bytes]:
+        """The envelope of what follows; nothing when nothing does, or when not all of it can be said here."""
+        transaction = following()
+        if transaction is None or any(transaction.unfit(self._offers)):
+            return []
+        self._begun = transaction
+        going = [recipient for recipient in transaction.recipients if recipient is not None]
+        return [transaction.mail(self._offers), *map(rcpt, going), DATA]
 
     async def _stream(self, content: bytes) -> None:
         for start in range(0, len(content), BLOCK_BYTES):
@@ -216,22 +267,45 @@ class Dialogue(asyncio.Protocol):
 
     async def _hear(self, count: int, seconds: float) -> list[Answer]:
         """The next `count` answers, each within `seconds` of the one before; fewer only when the session is over."""
-        await self._until(lambda: len(self._heard) >= count, seconds)
-        return [self._heard.popleft() for _ in range(min(count, len(self._heard)))]
+        heard = self._heard
+        if len(heard) < count:
+            self._wanted = count
+            await self._until(lambda: len(heard) >= count, seconds)
+            self._wanted = 0
+        return [heard.popleft() for _ in range(min(count, len(heard)))]
 
     async def _until(self, happened: Callable[[], bool], seconds: float) -> None:
         """Wait; each sign of life gives the peer another `seconds`.  Without one, the session ends."""
         loop = asyncio.get_running_loop()
+        self._seconds = seconds
         while self._ended is None and not happened():
+            self._give_time(loop)
             waiter = self._waiter = loop.create_future()
             try:
-                async with asyncio.timeout(seconds):
-                    await waiter
-            except TimeoutError:
-                if waiter.cancelled():  # else the sign came in the last moment
-                    self._end(Why.SILENT, f"silent for {seconds:g} s")
+                await waiter
             finally:
                 self._waiter = None
+                self._silence = math.inf
+
+    def _give_time(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._silence = loop.time() + self._seconds
+        if self._alarm is None or self._alarm.when() > self._silence:
+            self._set_alarm(loop)
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm = loop.call_at(self._silence, self._look_at_silence)
+
+    def _look_at_silence(self) -> None:
+        self._alarm = None
+        if self._silence == math.inf or self._ended:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._silence:
+            self._end(Why.SILENT, f"silent for {self._seconds:g} s")
+        else:
+            self._set_alarm(loop)
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
@@ -249,15 +323,19 @@ class Dialogue(asyncio.Protocol):
             self._end(Why.GOODBYE, "", verbatim=str(answer))
 
     def _line(self, line: bytes) -> None:
+        answer = read_line(line) if not self._lines and len(line) <= MAX_REPLY_BYTES else None
+        if answer:
+            self._take(answer)
+            return
         self._line_bytes += len(line)
-        if not _LINE.match(line) or (self._lines and line[:3] != self._lines[0][:3]):
+        if not LINE.match(line) or (self._lines and line[:3] != self._lines[0][:3]):
             self._end(Why.NONSENSE, f"does not speak SMTP: {line[:80].decode('utf-8', 'replace')}")
         elif self._line_bytes > MAX_REPLY_BYTES:
             self._end(Why.NONSENSE, "sends a reply without end")
         else:
             self._lines.append(line)
             if line[3:4] != b"-":
-                answer = read_line(line) if line is self._lines[0] else read_answer(self._lines)
+                answer = read_answer(self._lines)
                 self._lines.clear()
                 self._line_bytes = 0
                 self._take(answer)
@@ -278,16 +356,18 @@ class Dialogue(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:  # the 221: the peer closes now
             return
-        self._buffer += data
-        start = 0
-        while self.usable and (end := self._buffer.find(b"\n", start)) >= 0:
-            self._line(bytes(self._buffer[start:end]).removesuffix(b"\r"))
-            start = end + 1
-        del self._buffer[:start]
+        *lines, rest = (self._buffer + data).split(b"\n") if self._buffer else data.split(b"\n")
+        for line in lines:
+            if not self.usable:
+                return
+            self._line(bytes(line).removesuffix(b"\r"))
+        self._buffer[:] = rest
         if self._line_bytes + len(self._buffer) > MAX_REPLY_BYTES:
             self._end(Why.NONSENSE, "sends a reply without end")
-        if self._heard:
+        if len(self._heard) >= self._wanted:
             self._wake()
+        elif self._heard:
+            self._give_time(asyncio.get_running_loop())
 
     def eof_received(self) -> None:
         self._end(Why.CLOSED, "closed the connection")
@@ -295,6 +375,8 @@ class Dialogue(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._end(Why.CLOSED, f"lost the connection ({error})" if error else "closed the connection")
         self.wake()
+        if self._alarm:
+            self._alarm.cancel()
         self.gone.set()
 
     def pause_writing(self) -> None:

@@ -8,12 +8,13 @@ after `max_transactions`.  Cancelling a `send` closes its connection and nothing
 import asyncio
 import logging
 import ssl
+from typing import Protocol
 
 from listserv.model.delivery import Copy, Deferred, Failed, Outcome
 from listserv.net.dialling import VERIFIED, dial, tls_context
-from listserv.net.dialogue import Dialogue, Patience
+from listserv.net.dialogue import Delivered, Dialogue, Patience
 from listserv.net.routes import Smarthost, Tls
-from listserv.net.transaction import Bodies, Transaction, prepare
+from listserv.net.transaction import Halves, Transaction, prepare
 
 __all__ = ["Patience", "Relay", "Smarthost", "Tls"]
 
@@ -51,8 +52,69 @@ class _Slot:
             self.opening.reschedule(0)
 
 
+class Source(Protocol):
+    """Where copies come from, and who hears what became of them."""
+
+    def take(self) -> Copy | None:
+        """The next one; None when there is none at hand."""
+
+    async def ended(self, copy: Copy, outcomes: tuple[Outcome, ...]) -> None:
+        """One outcome per recipient, in order.  No other copy of the same `work` goes out before this is back."""
+
+
+class _Alone:
+    """One copy."""
+
+    def __init__(self, copy: Copy) -> None:
+        self._copy: Copy | None = copy
+        self.outcomes: tuple[Outcome, ...] = ()
+
+    def take(self) -> Copy | None:
+        copy, self._copy = self._copy, None
+        return copy
+
+    async def ended(self, copy: Copy, outcomes: tuple[Outcome, ...]) -> None:
+        self.outcomes = outcomes
+
+
+class _Row:
+    """The copies of one `work`: the one under way, and the one behind it, once its envelope has been asked for."""
+
+    copy: Copy
+    transaction: Transaction
+    refused: tuple[Failed, ...]  # () unless it cannot be said to any relay
+
+    def __init__(self, source: Source, halves: Halves) -> None:
+        self._source = source
+        self._halves = halves
+        self._behind: tuple[Copy, Transaction | Failed] | None = None
+
+    def forward(self) -> bool:
+        """To the next copy; False when there is none."""
+        behind, self._behind = self._behind or self._take(), None
+        if behind is None:
+            return False
+        self.copy, prepared = behind
+        if isinstance(prepared, Failed):
+            log.error("copy for %s: %s", self.copy.rcpt_to, prepared.reply)
+            self.refused = (prepared,) * len(self.copy.rcpt_to)
+        else:
+            self.transaction, self.refused = prepared, ()
+        return True
+
+    def ask(self) -> Transaction | None:
+        """What comes behind the copy under way."""
+        self._behind = self._behind or self._take()
+        prepared = self._behind[1] if self._behind else None
+        return prepared if isinstance(prepared, Transaction) else None
+
+    def _take(self) -> tuple[Copy, Transaction | Failed] | None:
+        copy = self._source.take()
+        return None if copy is None else (copy, prepare(copy, self._halves))
+
+
 class Relay:
-    """The way out.  Any number of `send`s may run at the same time; they share the connections."""
+    """The way out.  Any number of `send`s and `work`s may run at the same time; they share the connections."""
 
     def __init__(
         self,
@@ -69,7 +131,7 @@ class Relay:
         self._patience = patience or Patience()
         self._idle_seconds = idle_seconds
         self._max_transactions = max_transactions
-        self._bodies = Bodies()
+        self._halves = Halves()
         self._closing = False
         self._all = [_Slot() for _ in range(smarthost.connections)]
         self._free: asyncio.LifoQueue[_Slot] = asyncio.LifoQueue()  # the session used last is the likeliest to live
@@ -78,15 +140,19 @@ class Relay:
 
     async def send(self, copy: Copy) -> tuple[Outcome, ...]:
         """One outcome per recipient of `copy`, in order."""
+        alone = _Alone(copy)
+        await self.work(alone)
+        return alone.outcomes
+
+    async def work(self, source: Source) -> None:
+        """Send what `source` has, one copy after the other over one connection, until it has nothing at hand."""
         slot = await self._free.get()
+        row = _Row(source, self._halves)
         try:
-            if self._closing:
-                return (_CLOSING,) * len(copy.rcpt_to)
-            transaction = prepare(copy, self._bodies)
-            if isinstance(transaction, Failed):
-                log.error("copy for %s: %s", copy.rcpt_to, transaction.reply)
-                return (transaction,) * len(copy.rcpt_to)
-            return await self._send(slot, transaction)
+            while row.forward():
+                outcomes = row.refused or await self._send(slot, row)
+                await source.ended(row.copy, outcomes)
+            self._rest(slot)
         except BaseException:
             slot.give_up()
             raise
@@ -106,27 +172,33 @@ class Relay:
             if slot.dialogue:
                 await slot.dialogue.gone.wait()
             self._free.put_nowait(slot)  # for those who call `send` even now
-        self._bodies.forget()
+        self._halves.forget()
 
     def _give_up(self) -> None:
         for slot in self._all:
             slot.give_up()
 
-    async def _send(self, slot: _Slot, transaction: Transaction) -> tuple[Outcome, ...]:
+    async def _send(self, slot: _Slot, row: _Row) -> tuple[Outcome, ...]:
         """A kept session may turn out to have ended while it was idle: then, and only then, there is a second try."""
+        if self._closing:
+            return (_CLOSING,) * len(row.copy.rcpt_to)
         kept = await slot.kept()
         if kept:
-            delivered = await kept.deliver(transaction)
-            self._keep(kept)
+            delivered = await self._deliver(kept, row)
             if not delivered.unheard:
                 return delivered.outcomes
             await slot.kept()
         fresh = await self._open(slot)
         if isinstance(fresh, Deferred):
-            return (fresh,) * len(transaction.recipients)
-        delivered = await fresh.deliver(transaction)
-        self._keep(fresh)
-        return delivered.outcomes
+            return (fresh,) * len(row.copy.rcpt_to)
+        return (await self._deliver(fresh, row)).outcomes
+
+    async def _deliver(self, dialogue: Dialogue, row: _Row) -> Delivered:
+        is_last = dialogue.transactions + 1 >= self._max_transactions or self._closing
+        delivered = await (dialogue.deliver(row.transaction) if is_last else dialogue.deliver(row.transaction, row.ask))
+        if is_last:
+            dialogue.leave()
+        return delivered
 
     async def _open(self, slot: _Slot) -> Dialogue | Deferred:
         if self._closing:
@@ -142,8 +214,8 @@ class Relay:
             slot.dialogue = opened
         return opened
 
-    def _keep(self, dialogue: Dialogue) -> None:
-        if dialogue.transactions >= self._max_transactions or self._closing:
-            dialogue.leave()
-        else:
-            dialogue.rest(self._idle_seconds)
+    def _rest(self, slot: _Slot) -> None:
+        if slot.dialogue and self._closing:
+            slot.dialogue.leave()
+        elif slot.dialogue:
+            slot.dialogue.rest(self._idle_seconds)

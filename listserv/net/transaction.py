@@ -7,6 +7,7 @@ Sources: RFC 5321 §3.3, §4.1.1, §4.2, §4.5.2 (dots), §4.5.3.1.10 (too many 
 RFC 6152 (8BITMIME); RFC 6531 (SMTPUTF8); RFC 1047 (doubt after the final dot).
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from listserv.model.address import Address
 from listserv.model.delivery import Copy, Deferred, Failed, Outcome, Sent
 
 MAX_REPLY_CHARS = 500  # what is kept of a reply
-CACHE_BYTES = 16 * 1024 * 1024  # bodies remembered in their wire form, the newest always among them
+CACHE_BYTES = 16 * 1024 * 1024  # heads and bodies remembered in their wire form, the newest always among them
+
+
+LINE = re.compile(rb"[2-5][0-5][0-9](?:[ -]|\Z)")  # of a reply, without its end: RFC 5321 §4.2
 
 
 class Answer(NamedTuple):
@@ -71,10 +75,10 @@ def half(content: bytes) -> Half:
     return Half(b"." + wire if wire.startswith(b".") else wire, size, content.isascii())
 
 
-class Bodies:
-    """Remembers the wire form of the bodies in use, because all copies of an edition share one body object.
+class Halves:
+    """Remembers the wire form of the heads and bodies in use, because all copies of an edition share these objects.
 
-    An entry holds its body, so that no other object can get the same id; the oldest go when all together exceed
+    An entry holds its octets, so that no other object can get the same id; the oldest go when all together exceed
     `CACHE_BYTES`.
     """
 
@@ -82,14 +86,14 @@ class Bodies:
         self._known: OrderedDict[int, tuple[bytes, Half]] = OrderedDict()
         self._bytes = 0
 
-    def half(self, body: bytes) -> Half:
+    def half(self, content: bytes) -> Half:
         """As the function `half`."""
-        known = self._known.get(id(body))
+        known = self._known.get(id(content))
         if known is not None:
             return known[1]
-        made = half(body)
-        self._known[id(body)] = body, made
-        self._bytes += len(body)
+        made = half(content)
+        self._known[id(content)] = content, made
+        self._bytes += len(content)
         while self._bytes > CACHE_BYTES and len(self._known) > 1:
             _, (oldest, _) = self._known.popitem(last=False)
             self._bytes -= len(oldest)
@@ -106,18 +110,19 @@ class Transaction:
 
     sender: Address | None  # None: the null sender
     recipients: tuple[Address | None, ...]
-    head: Half
-    body: Half
+    parts: tuple[Half, Half, Half]  # its own lines, the head, the body
     utf8_head: bool  # its header has letters beyond ASCII, in UTF-8
+    is_plain: bool  # every address is one, in ASCII
 
     def mail(self, offers: Offers) -> bytes:
         """The MAIL command with the parameters that the peer offered and this message needs."""
         line = f"MAIL FROM:<{self.sender or ''}>"
+        own, head, body = self.parts
         if offers.size:
-            line += f" SIZE={self.head.size + self.body.size}"
+            line += f" SIZE={own.size + head.size + body.size}"
         # Where the peer does not offer it we send the octets as they are: what the author (and our DKIM signature)
         # covers is not re-encoded, and every relay of today is 8-bit clean.  Not RFC 6152 §3 to the letter.
-        if offers.eight_bit and not (self.head.ascii and self.body.ascii):
+        if offers.eight_bit and not (own.ascii and head.ascii and body.ascii):
             line += " BODY=8BITMIME"
         if offers.utf8 and self.needs_utf8:
             line += " SMTPUTF8"
@@ -126,10 +131,12 @@ class Transaction:
     @property
     def needs_utf8(self) -> bool:
         addresses = (self.sender, *self.recipients)
-        return self.utf8_head or not all(known is None or known.is_ascii for known in addresses)
+        return self.utf8_head or not (self.is_plain or all(known is None or known.is_ascii for known in addresses))
 
     def unfit(self, offers: Offers) -> list[Failed | None]:
         """For each recipient why it cannot be said on this wire at all, or None."""
+        if self.is_plain:
+            return [None] * len(self.recipients)
         if self.sender and not (self.sender.is_ascii or offers.utf8):
             return [_NO_UTF8] * len(self.recipients)
         return [_unfit(recipient, offers) for recipient in self.recipients]
@@ -149,19 +156,21 @@ def rcpt(recipient: Address) -> bytes:
     return f"RCPT TO:<{recipient}>\r\n".encode()
 
 
-def prepare(copy: Copy, bodies: Bodies) -> Transaction | Failed:
+def prepare(copy: Copy, known: Halves) -> Transaction | Failed:
     """The transaction that `copy` asks for, or why no relay can ever have it: then a mistake of ours is in it."""
     sender = address.parse(copy.mail_from) if copy.mail_from else None
     if copy.mail_from and sender is None:
         return _ours("the return path is not an address")
-    if not copy.head.endswith(b"\r\n\r\n"):
+    if not copy.head.endswith(b"\r\n\r\n") and not (copy.own and copy.head == b"\r\n"):
         return _ours("its header has no end")
     try:
-        head, body = half(copy.head), bodies.half(copy.body)
+        own, head, body = half(copy.own), known.half(copy.head), known.half(copy.body)
     except ValueError as error:
         return _ours(str(error))
     recipients = tuple(map(address.parse, copy.rcpt_to))
-    return Transaction(sender, recipients, head, body, not head.ascii and _is_utf8(copy.head))
+    utf8_head = not (own.ascii and head.ascii) and _is_utf8(copy.own + copy.head)
+    is_plain = all(to is not None and to.is_ascii for to in recipients) and (sender is None or sender.is_ascii)
+    return Transaction(sender, recipients, (own, head, body), utf8_head, is_plain)
 
 
 def _ours(fault: str) -> Failed:
@@ -263,13 +272,13 @@ def refusal(answer: Answer, *, in_doubt: bool = False, unreachable: bool = False
 
 
 @lru_cache(maxsize=256)  # "250 2.1.5 Ok" is heard a million times
-def read_line(line: bytes) -> Answer:
-    """As `read_answer`, for a reply of one line."""
-    return read_answer([line])
+def read_line(line: bytes) -> Answer | None:
+    """As `read_answer`, for a reply of one line; None when there are more to come, or this is none."""
+    return read_answer([line]) if LINE.match(line) and line[3:4] != b"-" else None
 
 
 def read_answer(lines: Sequence[bytes]) -> Answer:
-    """One reply from its lines, each `250-text`, `250 text` or `250`, checked before; at most 500 characters in all."""
+    """One reply from its lines, each of which is a LINE; at most 500 characters in all."""
     texts = [line[4:].decode("utf-8", "replace").strip() for line in lines]
     if len(texts) > 1:
         status = texts[0].partition(" ")[0] + " "  # RFC 2034 §4 repeats the status in each line

@@ -15,17 +15,19 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Dialect,
     Engine,
+    UpdateBase,
     create_engine,
     event,
     func,
@@ -35,6 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.types import TypeEngine
 
 Tx = Connection
 P = ParamSpec("P")
@@ -192,6 +195,29 @@ def octets(tx: Tx, column: Column[bytes], *row: ColumnElement[bool]) -> bytes | 
         return None
     starts = range(1, size + 1, LARGE)
     return b"".join(tx.execute(select(func.substr(column, at, LARGE)).where(*row)).scalar_one() for at in starts)
+
+
+def run_many(tx: Tx, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The statement once for each row of values.
+
+    Past what SQLAlchemy does for each value, which costs more than the database: values have to be as `native` makes
+    them.
+    """
+    sql, names = _compiled(statement, tx.dialect)
+    tx.exec_driver_sql(sql, [tuple([row[name] for name in names]) for row in rows] if names else list(rows))
+
+
+def native(tx: Tx, kind: TypeEngine[T], value: T) -> Any:
+    """The value as this database's driver takes it."""
+    convert = kind.dialect_impl(tx.dialect).bind_processor(tx.dialect)
+    return convert(value) if convert else value
+
+
+@cache
+def _compiled(statement: UpdateBase, dialect: Dialect) -> tuple[str, Sequence[str]]:
+    """What the driver is told, and the order of the values, where it takes them by order."""
+    compiled = statement.compile(dialect=dialect)
+    return compiled.string, compiled.positiontup or ()
 
 
 def carried(tx: Tx, content: bytes | None) -> None:

@@ -1,17 +1,25 @@
 """Editions and their deliveries: written once, fanned out in chunks, settled in batches."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, delete, exists, func, insert, literal, select, update
+from sqlalchemy import Select, bindparam, delete, exists, func, insert, literal, literal_column, null, select, update
+from sqlalchemy.sql.dml import Update
 
 from listserv.model.group import Group, Mode
-from listserv.store import groups
-from listserv.store.db import Tx, carried, octets
+from listserv.store import groups, queue
+from listserv.store.db import Tx, carried, native, octets, run_many
 from listserv.store.queue import is_due, is_taken
 from listserv.store.schema import deliveries, editions, mailboxes, messages, posts, subscriptions
+
+EDITIONS = 4  # that share a claim
+SHARE = 16  # deliveries that each has at least
+MOST_EDITIONS = 64  # in one claim, when each has few
+_FRESH = deliveries.c.tries == literal_column("0")  # literals, as in `queue.is_due`: partial indexes stand behind them
+_TRIED = deliveries.c.tries > literal_column("0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +61,7 @@ class Loaded:
     made_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One claim of one edition for one mailbox; `tries` names the claim."""
 
     id: int
@@ -76,8 +83,7 @@ class Addressed:
     message_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """How a claim ended: state due (again at `due`), sent, failed or dropped."""
 
     id: int
@@ -85,6 +91,7 @@ class Settled:
     state: str
     due: datetime
     reply: str
+    notice: int | None = None  # the edition, when it is one whose words go with its last delivery
 
 
 def add_edition(tx: Tx, edition: Edition, now: datetime) -> int:
@@ -158,8 +165,50 @@ def fan_out(
     return int(last), size == limit
 
 
-def delivery(row: Row[Any]) -> Delivery:
-    return Delivery(row.id, row.tries, row.edition_id, row.mailbox_id, row.recipient, row.destination, row.made_at)
+def claim(tx: Tx, node: str, now: datetime, limit: int, after: int = 0, avoid: Collection[str] = ()) -> list[Delivery]:
+    """Due deliveries, this node's for the time of a lease: up to `limit`, none for a destination in `avoid`.
+
+    Editions take turns, the first one after the edition `after`, so that a small one does not wait behind a big one.
+    What was tried before, longest due first, gets a quarter, and all that the others leave.
+    """
+    d = deliveries.c
+    wanted = [d.due <= now, d.destination.not_in(avoid)] if avoid else [d.due <= now]
+    columns = [d.id, d.tries, d.edition_id, d.mailbox_id, d.recipient, d.destination, d.made_at]
+
+    def take(chosen: Select[int], most: int) -> None:
+        ready = chosen.where(is_due(deliveries), *wanted).limit(most)
+        claimed.extend(map(Delivery._make, queue.take(tx, deliveries, node, now, ready, *columns)))
+
+    claimed: list[Delivery] = []
+    again = select(d.id).where(_TRIED).order_by(d.due, d.id)
+    take(again, max(1, limit // 4))
+    editions_ = _fresh(tx, after)
+    share = max(limit // max(1, len(editions_[:EDITIONS])), SHARE)
+    for edition_id in editions_:
+        if len(claimed) < limit:
+            one = select(d.id).where(_FRESH, d.edition_id == edition_id).order_by(d.id)
+            take(one, min(share, limit - len(claimed)))
+    if len(claimed) < limit // 2:
+        take(again, limit - len(claimed))
+    return claimed
+
+
+def _fresh(tx: Tx, after: int) -> list[int]:
+    """Editions with deliveries that nobody has tried: those after this one, then those before; not all when many."""
+    found = _fresh_from(tx, after)
+    if after and len(found) < MOST_EDITIONS:
+        found += [id for id in _fresh_from(tx, 0) if id <= after][: MOST_EDITIONS - len(found)]
+    return found
+
+
+def _fresh_from(tx: Tx, after: int) -> list[int]:
+    """Each is one look into the index of the fresh, however many deliveries it has."""
+    e = deliveries.c.edition_id
+    smallest = select(func.min(e)).where(is_due(deliveries), _FRESH)
+    found = select(smallest.where(e > after).scalar_subquery().label("id"), literal(1).label("n")).cte(recursive=True)
+    next_ = smallest.where(e > found.c.id).scalar_subquery()
+    found = found.union_all(select(next_, found.c.n + 1).where(found.c.id.is_not(None), found.c.n < MOST_EDITIONS))
+    return list(tx.execute(select(found.c.id).where(found.c.id.is_not(None))).scalars())
 
 
 def addressed(tx: Tx, id: int) -> Addressed | None:
@@ -206,32 +255,42 @@ def load(tx: Tx, edition_id: int, site_domain: str) -> Loaded | None:
 
 def settle(tx: Tx, settled: Sequence[Settled], now: datetime) -> None:
     """Write down how these claims ended; a claim that is no longer ours changes nothing."""
-    d = deliveries.c
-    mine = update(deliveries).where(d.id == bindparam("b_id"), d.tries == bindparam("b_tries"), is_taken(deliveries))
-    values: dict[str, Any] = {name: bindparam("b_" + name) for name in ("state", "due", "reply", "done_at")}
-    tx.execute(
-        mine.values(lease=None, node=None, **values),
+    moment: Callable[[datetime], Any] = cache(partial(native, tx, deliveries.c.due.type))
+    run_many(
+        tx,
+        _SETTLE,
         [
             {
                 "b_id": s.id,
                 "b_tries": s.tries,
                 "b_state": s.state,
-                "b_due": s.due,
+                "b_due": moment(s.due),
                 "b_reply": s.reply[:500],
-                "b_done_at": None if s.state == "due" else now,
+                "b_done_at": None if s.state == "due" else moment(now),
             }
             for s in settled
         ],
     )
-    _forget_words(tx, [s.id for s in settled if s.state != "due"])
+    ended = {s.notice for s in settled if s.notice is not None and s.state != "due"}
+    if ended:
+        _forget_words(tx, ended)
 
 
-def _forget_words(tx: Tx, ids: Sequence[int]) -> None:
+def _settle() -> Update:
+    d = deliveries.c
+    mine = update(deliveries).where(d.id == bindparam("b_id"), d.tries == bindparam("b_tries"), is_taken(deliveries))
+    values: dict[str, Any] = {name: bindparam("b_" + name) for name in ("state", "due", "reply", "done_at")}
+    return mine.values(lease=null(), node=null(), **values)
+
+
+_SETTLE = _settle()
+
+
+def _forget_words(tx: Tx, ids: Collection[int]) -> None:
     """Notices that nobody waits for any more let go of their words: a token may stand in them."""
     d, e = deliveries.c, editions.c
-    theirs = select(d.edition_id).where(d.id.in_(ids))
     waiting = exists().where(d.edition_id == e.id, is_due(deliveries) | is_taken(deliveries))
-    ended = update(editions).where(e.id.in_(theirs), e.kind == "notice", ~waiting)
+    ended = update(editions).where(e.id.in_(ids), e.kind == "notice", ~waiting)
     tx.execute(ended.values(fields=b"", before=b"", after=b"", digest=None))
 
 

@@ -18,7 +18,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, Select, Table, func, literal_column, select, update
 
 from listserv.store.db import Tx
 
@@ -34,10 +34,17 @@ def is_taken(queue: Table) -> ColumnElement[bool]:
     return queue.c.state == literal_column("'taken'")
 
 
-def claim(
-    tx: Tx, queue: Table, node: str, now: datetime, limit: int, avoid: Collection[str] = ()
+def claim(tx: Tx, queue: Table, node: str, now: datetime, limit: int) -> Sequence[Row[Any]]:
+    """Take up to `limit` due rows, longest due first."""
+    c = queue.c
+    ready = select(c.id).where(is_due(queue), c.due <= now).order_by(c.due, c.id).limit(limit)
+    return sorted(take(tx, queue, node, now, ready, *c), key=lambda row: (row.due, row.id))
+
+
+def take(
+    tx: Tx, queue: Table, node: str, now: datetime, ready: Select[int], *columns: ColumnElement[Any]
 ) -> Sequence[Row[Any]]:
-    """Take up to `limit` due rows, longest due first, but none for a destination in `avoid`.
+    """These columns of the rows whose ids `ready` selects: this node's for the time of a lease.
 
     FOR UPDATE SKIP LOCKED lets many nodes claim side by side on PostgreSQL; SQLAlchemy leaves it out
     for SQLite, where BEGIN IMMEDIATE has already put the claimants in a row.  The choice is a
@@ -45,18 +52,13 @@ def claim(
     more than once and take too many, and plans it badly before the first ANALYZE.
     """
     c = queue.c
-    ready = select(c.id).where(is_due(queue), c.due <= now)
-    if avoid:
-        ready = ready.where(c.destination.not_in(avoid))
-    ready = ready.order_by(c.due, c.id).limit(limit).with_for_update(skip_locked=True)
-    chosen = ready.cte("chosen").prefix_with("MATERIALIZED")
-    rows = tx.execute(
+    chosen = ready.with_for_update(skip_locked=True).cte("chosen").prefix_with("MATERIALIZED")
+    return tx.execute(
         update(queue)
         .where(c.id == chosen.c.id)
         .values(state="taken", lease=now + LEASE, node=node, tries=c.tries + 1)
-        .returning(*c)
+        .returning(*columns)
     ).all()
-    return sorted(rows, key=lambda row: (row.due, row.id))
 
 
 def settle(tx: Tx, queue: Table, id: int, claim: int, **values: Any) -> bool:

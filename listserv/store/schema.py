@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0002"  # the newest migration; a database beyond it belongs to a newer program
+VERSION = "0003"  # the newest migration; a database beyond it belongs to a newer program
 
 
 class Moment(TypeDecorator[datetime]):
@@ -106,6 +106,10 @@ def _waiting(table: str) -> tuple[Index, Index]:
         Index(f"ix_{table}_waiting", "due", "id", sqlite_where=due, postgresql_where=due),
         Index(f"ix_{table}_taken", "lease", sqlite_where=taken, postgresql_where=taken),
     )
+
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 secrets = _table(
@@ -307,6 +311,8 @@ deliveries = _table(
     Column("reply", String(500), nullable=False, server_default=""),
     UniqueConstraint("edition_id", "recipient"),
     *_waiting("deliveries"),
+    _partial("ix_deliveries_fresh", "edition_id", "id", where="state = 'due' AND tries = 0"),
+    _partial("ix_deliveries_again", "due", "id", where="state = 'due' AND tries > 0"),
     Index(
         "ix_deliveries_failed",
         "done_at",

@@ -1,14 +1,16 @@
 """Claims deliveries, stamps them, hands them to the relay; `recorder` writes down how each ended.
 
-Editions are worked through one after the other, so that memory holds few bodies however many wait; an
-edition that makes our own code fail is put off alone, and everybody else's mail goes on.
+Editions are loaded one after the other, so that memory holds few bodies however many wait; an edition that makes our
+own code fail is put off alone, and everybody else's mail goes on.  `turns` says which copy goes next.  A copy is
+stamped when a line takes it up: in this thread, because handing a signature to another one costs more than it saves.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -24,17 +26,44 @@ from listserv.store.db import Database
 from listserv.store.deliveries import Delivery, Settled
 from listserv.workers.loop import AFTER_A_FAULT, NAP, Bell
 from listserv.workers.recorder import Recorder
+from listserv.workers.turns import Turn, Turns
 
 log = logging.getLogger("listserv.deliverer")
 
-CLAIM = 200  # deliveries
-STAMP = 16  # copies, in one go beside the event loop
-KEPT_EDITIONS = 4  # prepared, in memory; fewer when they are big
+FEWEST, MOST = 200, 2_000  # deliveries in hand: as many as go out in
+IN_HAND_SECONDS = 0.4
+KEPT_EDITIONS = 8  # prepared, in memory; fewer when they are big
 KEPT_BYTES = 8_000_000
 MOVING_BYTES = 16_000_000  # bodies on their way to the relay; a bigger one goes alone
 RENEW_EVERY = 7.0  # seconds; a lease is 20
 REST_FIRST, REST_LONGEST = 1.0, 60.0  # seconds, while the relay cannot be reached
+STEP_ASIDE = timedelta(seconds=10)  # for what waits for a slow destination, when there is no room for others
+NO_ROOM_SECONDS = 1.0
+SMALL = 262_144  # octets of a body; a bigger one is prepared beside the event loop
 OWN_FAULT = Deferred("451 4.3.0 our own code failed on this message; the log says how")
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """What goes in one transaction."""
+
+    printed: Printed
+    deliveries: list[Delivery]
+
+
+class _Line:
+    """What one line takes from the deliverer, and gives back to it: a `Source` of the relay."""
+
+    def __init__(self, deliverer: "Deliverer") -> None:
+        self._deliverer = deliverer
+        self.turns: deque[Turn[_Batch]] = deque()  # the one under way, and the one behind it
+
+    def take(self) -> Copy | None:
+        return self._deliverer.next_copy(self.turns)
+
+    async def ended(self, copy: Copy, outcomes: Sequence[Outcome]) -> None:
+        await self._deliverer.ended(self.turns[0], outcomes)
+        self.turns.popleft()
 
 
 class Deliverer:
@@ -58,11 +87,18 @@ class Deliverer:
         self._clock = clock
         self._budget = budget
         self._lines = lines
-        self._ready: asyncio.Queue[tuple[list[Delivery], Copy]] = asyncio.Queue(maxsize=lines)
+        self._turns: Turns[_Batch] = Turns(lines, self._seconds)
+        self._idle: deque[asyncio.Future[None]] = deque()  # lines that found nothing to do
+        self._faulty: list[_Batch] = []  # which our own code could not stamp
         self._recorder = Recorder(db, site, clock, self._in_hand_no_more)
         self._in_hand: set[int] = set()
+        self._few = FEWEST // 2  # in hand: time to claim
+        self._may_be_more = False  # due than what was claimed last
+        self._last_edition = 0  # the one whose turn it was last
+        self._ended = 0  # deliveries since the last claim
+        self._claimed_at = 0.0  # time of the loop
         self._editions: OrderedDict[int, Printed] = OrderedDict()
-        self._moving: Counter[int] = Counter()  # copies of each edition between here and the relay
+        self._moving: Counter[int] = Counter()  # batches of each edition between here and the relay
         self._sizes: dict[int, int] = {}  # octets of the bodies that are moving
         self._moved = asyncio.Event()
         self._rest = 0.0  # seconds, doubled each time the relay cannot be reached
@@ -74,7 +110,9 @@ class Deliverer:
             around = [tasks.create_task(work()) for work in (self._renew, self._recorder.run)]
             lines = [tasks.create_task(self._line()) for _ in range(self._lines)]
             await self._claim()
-            await self._ready.join()
+            while len(self._idle) < self._lines:
+                self._moved.clear()
+                await self._moved.wait()
             for task in lines:
                 task.cancel()
             await self._recorder.flush()
@@ -86,27 +124,55 @@ class Deliverer:
         self._stopping = True
         self.bell.ring()
 
+    # What is in hand
+
     async def _claim(self) -> None:
+        """Until `stop`: deliveries into our hands, and out of them again while the relay is not to be tried."""
         while not self._stopping:
-            if (left := self._resting()) > 0:
-                await self.bell.wait(left)
-                continue
             try:
-                claimed = await self._db.write(delivering.claim_deliveries, self._site.node, self._clock(), CLAIM)
-                await self._hand_out(claimed)
+                pause = await self._claim_some()
             except Exception:  # no database: leases bring back what was claimed
                 log.exception("could not claim deliveries; trying again in %s s", AFTER_A_FAULT)
-                await self.bell.wait(AFTER_A_FAULT)
-                continue
-            if not claimed and not self._stopping:
-                await self.bell.wait(NAP)
+                pause = AFTER_A_FAULT
+            if pause and not self._stopping:
+                await self.bell.wait(pause)
+        with contextlib.suppress(Exception):  # as above
+            await self._give_back(self._turns.withdraw(), self._clock())
+
+    async def _claim_some(self) -> float:
+        """How many seconds to wait for the bell."""
+        if (left := self._resting()) > 0:
+            await self._give_back(self._turns.withdraw(), self._clock() + timedelta(seconds=left))
+            return left
+        if not self._turns.able and self._turns.waiting >= MOST:
+            await self._step_aside()
+        wanted = self._wanted()
+        if not wanted:
+            return NAP
+        self._ended, self._claimed_at = 0, self._seconds()
+        clogged = self._turns.clogged()
+        claim = delivering.claim_deliveries
+        claimed = await self._db.write(claim, self._site.node, self._clock(), wanted, self._last_edition, clogged)
+        self._may_be_more = bool(claimed)
+        await self._hand_out(claimed)
+        return 0.0 if claimed else NAP
+
+    def _wanted(self) -> int:
+        """How many to claim: none while more than half of what goes out soon is here, unless all of it is blocked."""
+        rate = self._ended / max(self._seconds() - self._claimed_at, 0.001)
+        soon = min(max(FEWEST, int(rate * IN_HAND_SECONDS)), MOST)
+        self._few = soon // 2
+        if self._turns.able and len(self._in_hand) > self._few:
+            return 0
+        return max(soon - len(self._in_hand), FEWEST) if len(self._in_hand) <= MOST else 0
 
     async def _hand_out(self, claimed: Sequence[Delivery]) -> None:
-        """Edition by edition, in the order of their longest wait."""
+        """Edition by edition, in the order in which they were claimed."""
         self._in_hand.update(delivery.id for delivery in claimed)
         first = {delivery.edition_id: place for place, delivery in reversed(list(enumerate(claimed)))}
         for id, group in groupby(sorted(claimed, key=lambda d: first[d.edition_id]), key=lambda d: d.edition_id):
             waiting = list(group)
+            self._last_edition = id
             try:
                 await self._hand_out_edition(id, waiting)
             except Exception:
@@ -114,7 +180,6 @@ class Deliverer:
                 await self._recorder.finish(self._settled(waiting, [OWN_FAULT] * len(waiting)))
 
     async def _hand_out_edition(self, id: int, waiting: list[Delivery]) -> None:
-        """Takes out of `waiting` what it has handed on."""
         printed = await self._edition(id)
         if printed is None:
             now = self._clock()
@@ -122,21 +187,11 @@ class Deliverer:
                 [Settled(d.id, d.tries, "dropped", now, "its message has gone") for d in waiting]
             )
             return
-        batches = delivering.batches(waiting, printed)
-        for start in range(0, len(batches), STAMP):
-            if self._stopping or self._resting() > 0:
-                await self._give_back(waiting)
-                return
-            chunk = batches[start : start + STAMP]
-            copies = await asyncio.to_thread(self._stamp, chunk, printed)
-            for batch, copy in zip(chunk, copies, strict=True):
-                await self._room(printed)
-                await self._ready.put((batch, copy))
-                del waiting[: len(batch)]
-
-    def _stamp(self, chunk: Sequence[Sequence[Delivery]], printed: Printed) -> list[Copy]:
-        now = self._clock()
-        return [delivering.stamp(self._site, printed, batch, now) for batch in chunk]
+        await self._room(printed)
+        for name, batch in delivering.batches(waiting, printed, self._turns.is_slow):
+            self._has_come(printed)
+            self._turns.put(name, _Batch(printed, batch))
+        self._wake()
 
     async def _edition(self, id: int) -> Printed | None:
         """From the few kept in memory, else loaded and prepared."""
@@ -155,7 +210,11 @@ class Deliverer:
         share = await self._budget.take(await self._db.read(deliveries.size, id))
         try:
             loaded = await self._db.read(deliveries.load, id, self._site.hostname)
-            return await asyncio.to_thread(delivering.prepare, loaded, self._signers) if loaded else None
+            if loaded is None:
+                return None
+            if len(loaded.body) < SMALL:
+                return delivering.prepare(self._site, loaded, self._signers)
+            return await asyncio.to_thread(delivering.prepare, self._site, loaded, self._signers)
         finally:
             self._budget.give(share)
 
@@ -168,63 +227,139 @@ class Deliverer:
         id, size = printed.edition.id, len(printed.edition.body)
         while self._moving and id not in self._moving and sum(self._sizes.values()) + size > MOVING_BYTES:
             self._moved.clear()
-            await self._moved.wait()
-        self._moving[id] += 1
-        self._sizes[id] = size
+            try:
+                async with asyncio.timeout(NO_ROOM_SECONDS):
+                    await self._moved.wait()
+            except TimeoutError:
+                await self._step_aside()
+
+    async def _step_aside(self) -> None:
+        """What may not begin now makes room for others."""
+        await self._give_back(self._turns.withdraw(blocked_only=True), self._clock() + STEP_ASIDE)
+
+    def _has_come(self, printed: Printed) -> None:
+        self._moving[printed.edition.id] += 1
+        self._sizes[printed.edition.id] = len(printed.edition.body)
 
     def _has_moved(self, id: int) -> None:
         self._moving[id] -= 1
         if not self._moving[id]:
             del self._moving[id], self._sizes[id]
-            self._moved.set()
+        self._moved.set()
+
+    # Lines
 
     async def _line(self) -> None:
+        line = _Line(self)
         while True:
-            batch, copy = await self._ready.get()
             try:
-                await self._send(batch, copy)
+                await self._relay.work(line)
+                await self._put_off()
             except Exception:  # the lease brings the copies back, and others go on
-                log.exception("delivery %d failed in our own code", batch[0].id)
-                self._in_hand_no_more([delivery.id for delivery in batch])
-            finally:
-                del copy
-                self._has_moved(batch[0].edition_id)
-                self._ready.task_done()
+                log.exception("a line failed in our own code")
+                self._forget(line)
+            if self._is_closed or not self._turns.able:
+                idle = asyncio.get_running_loop().create_future()
+                self._idle.append(idle)
+                self._moved.set()
+                await idle
 
-    async def _send(self, batch: Sequence[Delivery], copy: Copy) -> None:
-        if self._stopping or self._resting() > 0:
-            await self._give_back(batch)
-            return
-        try:
-            outcomes: Sequence[Outcome] = await self._relay.send(copy)
-        except Exception:
-            log.exception("delivery %d failed in our own code; it is put off", batch[0].id)
-            outcomes = [OWN_FAULT] * len(batch)
-        self._notice(outcomes)
-        await self._recorder.finish(self._settled(batch, outcomes))
+    @property
+    def _is_closed(self) -> bool:
+        """No copy is begun."""
+        return self._stopping or (self._rested_at > 0 and self._resting() > 0)
 
-    def _settled(self, batch: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[Settled]:
-        now, chance = self._clock(), self._site.chance
-        return [delivering.settled(d, outcome, now, chance) for d, outcome in zip(batch, outcomes, strict=True)]
+    def _wake(self) -> None:
+        """As many lines as have something to do."""
+        for _ in range(min(self._turns.able, len(self._idle))):
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(None)
 
-    def _notice(self, outcomes: Sequence[Outcome]) -> None:
-        """While the relay cannot be reached, claim nothing: rest, longer each time."""
+    def next_copy(self, turns: deque[Turn[_Batch]]) -> Copy | None:
+        """What a line is to send next; in `turns`, whose it is."""
+        while not self._is_closed and (turn := self._turns.take()):
+            batch = turn.work
+            try:
+                copy = delivering.stamp(self._site, batch.printed, batch.deliveries, self._clock())
+            except Exception:
+                log.exception("delivery %d failed in our own code; it is put off", batch.deliveries[0].id)
+                self._turns.drop(turn)
+                self._faulty.append(batch)
+            else:
+                turns.append(turn)
+                return copy
+        return None
+
+    async def ended(self, turn: Turn[_Batch], outcomes: Sequence[Outcome]) -> None:
+        """Back when the outcomes are among the unrecorded, or recorded."""
         first = outcomes[0]
+        is_deferred = isinstance(first, Deferred) and not first.unreachable
+        self._turns.ended(turn, well=not is_deferred)
+        self._notice(first)
+        self._ended += len(outcomes)
+        if self._idle and self._turns.able:
+            self._wake()
+        if self._may_be_more and len(self._in_hand) <= self._few:
+            self.bell.ring()
+        if self._faulty:
+            await self._put_off()
+        await self._finish(turn.work, outcomes)
+
+    async def _put_off(self) -> None:
+        """What our own code could not stamp."""
+        while self._faulty:
+            batch = self._faulty.pop()
+            await self._finish(batch, [OWN_FAULT] * len(batch.deliveries))
+
+    async def _finish(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
+        edition = batch.printed.edition
+        notice = edition.id if edition.kind == "notice" else None
+        self._has_moved(edition.id)
+        await self._recorder.finish(self._settled(batch.deliveries, outcomes, notice))
+
+    def _settled(
+        self, batch: Sequence[Delivery], outcomes: Sequence[Outcome], notice: int | None = None
+    ) -> list[Settled]:
+        now, chance = self._clock(), self._site.chance
+        return [delivering.settled(d, outcome, now, chance, notice) for d, outcome in zip(batch, outcomes, strict=True)]
+
+    def _forget(self, line: _Line) -> None:
+        """What it had comes back when its lease has run out."""
+        while line.turns:
+            turn = line.turns.popleft()
+            self._turns.drop(turn)
+            self._has_moved(turn.work.printed.edition.id)
+            self._in_hand_no_more([delivery.id for delivery in turn.work.deliveries])
+
+    def _notice(self, first: Outcome) -> None:
+        """While the relay cannot be reached, claim nothing: rest, longer each time."""
         if not (isinstance(first, Deferred) and first.unreachable):
             self._rest = self._rested_at = 0.0
         elif self._resting() <= 0:
             log.warning("the relay cannot be reached: %s", first.reply)
             self._rest = min(2 * self._rest or REST_FIRST, REST_LONGEST)
-            self._rested_at = asyncio.get_running_loop().time() + self._rest
+            self._rested_at = self._seconds() + self._rest
+            self.bell.ring()
 
     def _resting(self) -> float:
         """Seconds until the relay is tried again."""
-        return self._rested_at - asyncio.get_running_loop().time() if self._rested_at else 0.0
+        return self._rested_at - self._seconds() if self._rested_at else 0.0
 
-    async def _give_back(self, batch: Sequence[Delivery]) -> None:
-        due = self._clock() + timedelta(seconds=max(0.0, self._resting()))
-        await self._db.write(delivering.give_up_hand, list(batch), due)
-        self._in_hand_no_more([delivery.id for delivery in batch])
+    def _seconds(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    # What goes back
+
+    async def _give_back(self, batches: Iterable[_Batch], due: datetime) -> None:
+        """Not tried; a lease brings back what the database does not take now."""
+        waiting = []
+        for batch in batches:
+            waiting += batch.deliveries
+            self._has_moved(batch.printed.edition.id)
+        self._in_hand_no_more([delivery.id for delivery in waiting])
+        if waiting:
+            await self._db.write(delivering.give_up_hand, waiting, due)
 
     def _in_hand_no_more(self, ids: Sequence[int]) -> None:
         self._in_hand.difference_update(ids)

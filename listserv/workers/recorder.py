@@ -1,7 +1,7 @@
 """Writes outcomes down, at the latest every 16 copies or 10 ms.
 
-Whoever has finished a copy waits for its place among the unrecorded before he begins the next: so a crash
-repeats at most the transactions in flight and 16 copies more (RELIABILITY R4).
+Whoever has finished a copy goes on when it is among the 16 that may be unrecorded, or recorded: so a crash repeats at
+most the transactions in flight and 16 copies more (RELIABILITY R4).  Those who have to wait share the next commit.
 """
 
 import asyncio
@@ -32,28 +32,33 @@ class Recorder:
         self._clock = clock
         self._recorded = recorded
         self._finished: list[Settled] = []
-        self._taken = 0  # places of those
-        self._places = asyncio.Semaphore(UNRECORDED)
-        self._turn = asyncio.Lock()
+        self._waiting: list[asyncio.Future[None]] = []  # those who finished some of them and have not gone on
+        self._taken = 0  # places of the others of them
+        self._free = UNRECORDED  # places: what is being written keeps its own until it is on disk
         self._writing = asyncio.Lock()
-        self._any = asyncio.Event()
+        self._enough = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def finish(self, settled: Sequence[Settled]) -> None:
-        """Back when these are among the unrecorded.  More than 16, of one transaction, count as 16."""
-        async with self._turn:  # one at a time takes its places: two that have half each would wait for ever
-            places = min(len(settled), UNRECORDED)
-            for _ in range(places):
-                await self._places.acquire()
-            self._finished.extend(settled)
-            self._taken += places
-            self._any.set()
+        """Back when these are among the unrecorded, or recorded."""
+        self._finished.extend(settled)
+        if len(settled) <= self._free:
+            self._free -= len(settled)
+            self._taken += len(settled)
+            if not self._free:
+                self._enough.set()
+            elif self._alarm is None:
+                self._alarm = asyncio.get_running_loop().call_later(RECORD_AFTER, self._enough.set)
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._enough.set()
+        await turn
 
     async def run(self) -> None:
         """Until it is cancelled; `flush` then writes what is left."""
         while True:
-            await self._any.wait()
-            if len(self._finished) < UNRECORDED:
-                await asyncio.sleep(RECORD_AFTER)
+            await self._enough.wait()
             await self.flush()
 
     async def flush(self) -> None:
@@ -62,8 +67,12 @@ class Recorder:
             await self._write()
 
     async def _write(self) -> None:
-        self._any.clear()
+        self._enough.clear()
+        if self._alarm:
+            self._alarm.cancel()
+            self._alarm = None
         batch, self._finished = self._finished, []
+        waiting, self._waiting = self._waiting, []
         places, self._taken = self._taken, 0
         if not batch:
             return
@@ -74,6 +83,8 @@ class Recorder:
             except Exception:
                 log.exception("could not record %d outcomes; trying again", len(batch))
                 await asyncio.sleep(AFTER_A_FAULT)
+        self._free += places
         self._recorded([settled.id for settled in batch])
-        for _ in range(places):
-            self._places.release()
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(None)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from listserv.flows import delivering
 from listserv.flows.delivering import IN_DOUBT, LADDER, PATIENCE, RECIPIENTS, Printed
+from listserv.flows.site import Site
 from listserv.model.delivery import Deferred, Failed, Outcome, Sent
 from listserv.model.group import Group, Kind
 from listserv.store.deliveries import Delivery, Loaded, Settled
@@ -24,11 +25,15 @@ def delivery(id: int = 1, *, tries: int = 1, edition_id: int = 1, made_at: datet
     return Delivery(id, tries, edition_id, 100 + id, f"m{id}@a.example", "a.example", made_at)
 
 
-def printed(style: str, kind: str = "post", id: int = 1) -> Printed:
+def printed(style: str, kind: str = "post", id: int = 1, here: Site | None = None) -> Printed:
     mail_from = "walkers-bounces@lists.example" if style == "bulk" and kind == "post" else ""
     fields = b"Subject: A walk\r\n"
     loaded = Loaded(id, kind, WALKERS, style, mail_from, b"Received: x\r\n", fields, BODY, "lists.example", NOW)
-    return delivering.prepare(loaded, {})
+    return delivering.prepare(here or site(), loaded, {})
+
+
+def never(destination: str) -> bool:
+    return False
 
 
 def chance(octet: int) -> object:
@@ -104,13 +109,13 @@ def test_an_outcome_is_written_down_as_the_table_says(outcome: Outcome, age: tim
 @pytest.mark.parametrize("style", ["personal", "verp"])
 def test_copies_with_their_own_return_path_go_one_by_one(style: str) -> None:
     waiting = [delivery(n) for n in range(5)]
-    assert delivering.batches(waiting, printed(style)) == [[each] for each in waiting]
+    assert delivering.batches(waiting, printed(style), never) == [("a.example", [each]) for each in waiting]
 
 
 @pytest.mark.parametrize("size", [0, 1, RECIPIENTS - 1, RECIPIENTS, RECIPIENTS + 1, 2 * RECIPIENTS + 1])
 def test_copies_that_are_all_the_same_share_a_transaction(size: int) -> None:
     waiting = [delivery(n) for n in range(size)]
-    batches = delivering.batches(waiting, printed("bulk"))
+    batches = [batch for _, batch in delivering.batches(waiting, printed("bulk"), never)]
     assert len(batches) == -(-size // RECIPIENTS)
     assert all(1 <= len(batch) <= RECIPIENTS for batch in batches)
     assert [each for batch in batches for each in batch] == waiting
@@ -125,14 +130,15 @@ def test_a_personal_copy_bears_the_readers_own_return_path_and_links() -> None:
         assert path is not None
         assert here.tags.read_bounce(7, path[1]) == n
         leave = re.search(
-            rb"\r\nList-Unsubscribe:\s+<http[^>]+/([a-z2-7]+)>,\s+<mailto:walkers-unsubscribe\+\1@", copy.head
+            rb"\r\nList-Unsubscribe:\s+<http[^>]+/([a-z2-7]+)>,\s+<mailto:walkers-unsubscribe\+\1@", copy.own
         )
         assert leave is not None
         assert here.tags.read_leave(7, leave[1].decode()) == 100 + n
-        assert b"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in copy.head
-        assert copy.head.startswith(b"Received: x\r\n")
-        assert copy.head.endswith(b"Subject: A walk\r\n\r\n")
+        assert b"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in copy.own
+        assert copy.own.startswith(b"Received: x\r\n")
+        assert copy.head == b"Subject: A walk\r\n\r\n"
         assert copy.rcpt_to == (f"m{n}@a.example",)
+    assert one.head is other.head
     assert one.body is other.body
 
 
@@ -160,6 +166,8 @@ def test_a_notice_has_the_null_sender_and_no_list_fields(style: str) -> None:
 
 
 def test_where_there_are_no_pages_no_link_is_promised() -> None:
-    copy = delivering.stamp(site(url=""), printed("personal"), [delivery()], NOW)
-    assert b"http" not in copy.head
-    assert b"One-Click" not in copy.head
+    here = site(url="")
+    copy = delivering.stamp(here, printed("personal", here=here), [delivery()], NOW)
+    assert b"List-Unsubscribe: <mailto:walkers-unsubscribe+" in copy.own
+    assert b"http" not in copy.own
+    assert b"One-Click" not in copy.own

@@ -6,7 +6,6 @@ WORK is the name of a function handed to `Database.write`; the N-th time it runs
 transaction (before its commit), or right after the commit and before anybody hears of it.
 """
 
-import asyncio
 import os
 import signal
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from listserv.daemon import Role, serve
+from listserv.daemon import Role, run, serve
 from listserv.node import Node
 from listserv.settings import Settings
 from listserv.store.db import Database
@@ -56,7 +55,7 @@ def main() -> None:
         doom(work_name, when, int(number))
     node = Node.open(Settings.load(Path(config), {}))
     try:
-        asyncio.run(serve(node, Role.ALL, lambda: None, lambda daemon: print("ready", flush=True)))
+        run(serve(node, Role.ALL, lambda: None, lambda daemon: print("ready", flush=True)))
     finally:
         node.close()
 

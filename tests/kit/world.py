@@ -86,6 +86,9 @@ class World:
             self._server.close()
         for guest in list(self.guests):
             guest.transport.abort()
+            if guest.upgrade:  # on uvloop a handshake that is aborted never ends by itself
+                guest.upgrade.cancel()
+                self.leave(guest)
         await self.deserted()
 
     async def deserted(self) -> None:

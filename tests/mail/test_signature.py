@@ -125,6 +125,24 @@ def test_whatever_the_header_and_the_body_another_implementation_verifies_it(
     assert verifies(copy_of(raw))
 
 
+@given(
+    headers,
+    bodies.map(b"".join),
+    st.lists(st.text(alphabet="abcdefghijklmnopqrstuvwxyz234567", min_size=1), max_size=3),
+)
+def test_a_form_filled_in_is_what_is_signed_one_by_one(
+    head: list[tuple[str, str]], body: bytes, tags: list[str]
+) -> None:
+    raw = "".join(f"{name}:{value}\r\n" for name, value in head).encode() + b"\r\n" + body
+    edition = message.parse(raw)
+    prepared = SIGNER.prepare(edition.fields, edition.body)
+    gap = b"aaabfvuhthal5tfuynsye"
+    form = prepared.form(STAMP, gap)
+    for tag in tags:
+        own = tuple(Field(field.name, field.raw.replace(gap, tag.encode())) for field in STAMP)
+        assert form.sign(tag.encode(), AT) == prepared.sign(own, AT)
+
+
 def test_any_change_of_any_byte_breaks_it_but_for_what_is_not_signed() -> None:
     raw = copy_of(PLAIN)
     free = {at for start in (b"Received:", b"Precedence:") for at in span(raw, start, b"\r\n")}

@@ -1,10 +1,7 @@
 """Connections: kept, counted, given back; nothing is lost, doubled or left open."""
 
 import asyncio
-import importlib
-import importlib.util
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,11 +10,6 @@ from listserv.model.delivery import Copy, Deferred, Outcome, Sent
 from listserv.net.relay import Patience, Relay, Smarthost, Tls
 from tests.kit.peer import Act, Peer
 from tests.kit.world import World
-
-Loop = Callable[[], asyncio.AbstractEventLoop]
-LOOPS: list[Loop] = [asyncio.new_event_loop]
-if importlib.util.find_spec("uvloop"):
-    LOOPS.append(importlib.import_module("uvloop").new_event_loop)
 
 HASTE = Patience(connect=1, greeting=1, envelope=1, data=1, block=1, final=1)
 
@@ -51,12 +43,6 @@ def assert_each_arrived_once(world: World, outcomes: list[tuple[Outcome, ...]]) 
 @pytest.mark.parametrize("pipelining", [True, False])
 async def test_500_copies_over_5_connections_arrive_once_each(pipelining: bool) -> None:
     assert_each_arrived_once(*await five_hundred_copies(pipelining))
-
-
-@pytest.mark.parametrize("new_loop", LOOPS)
-def test_500_copies_over_5_connections_arrive_once_each_on_any_loop(new_loop: Loop) -> None:
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        assert_each_arrived_once(*runner.run(five_hundred_copies(True)))
 
 
 async def test_copies_one_after_another_share_a_connection() -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from listserv.net import transaction
 from listserv.net.routes import Smarthost
-from listserv.net.transaction import Bodies, half, read_answer
+from listserv.net.transaction import Halves, half, read_answer
 
 CONTENT = st.lists(st.sampled_from([b".", b"..", b"\r\n", b"a", b"\xe9", b"\0"])).map(b"".join)
 ANYTHING = st.lists(st.sampled_from([b".", b"\r", b"\n", b"a"])).map(b"".join)
@@ -35,23 +35,23 @@ def test_a_bare_cr_or_lf_is_a_value_error_and_nothing_else_is(content: bytes) ->
 
 
 def test_the_copies_of_one_edition_share_one_wire_form() -> None:
-    bodies = Bodies()
+    halves = Halves()
     body = b".a\r\n" * 10
-    assert bodies.half(body) is bodies.half(body)
-    assert bodies.half(bytes(bytearray(body))) == bodies.half(body)
+    assert halves.half(body) is halves.half(body)
+    assert halves.half(bytes(bytearray(body))) == halves.half(body)
 
 
-def test_bodies_remember_a_bounded_number_of_bytes() -> None:
-    bodies = Bodies()
+def test_halves_remember_a_bounded_number_of_bytes() -> None:
+    halves = Halves()
     size = transaction.CACHE_BYTES // 4
     many = [bytes([number]) * size for number in range(65, 85)]
     for body in many:
-        bodies.half(body)
-    assert [body[:1] for body, _ in bodies._known.values()] == [b"Q", b"R", b"S", b"T"]
-    bodies.half(b"x" * (2 * transaction.CACHE_BYTES))
-    assert len(bodies._known) == 1
-    bodies.forget()
-    assert bodies._bytes == len(bodies._known) == 0
+        halves.half(body)
+    assert [body[:1] for body, _ in halves._known.values()] == [b"Q", b"R", b"S", b"T"]
+    halves.half(b"x" * (2 * transaction.CACHE_BYTES))
+    assert len(halves._known) == 1
+    halves.forget()
+    assert halves._bytes == len(halves._known) == 0
 
 
 def test_a_reply_is_one_clean_line_of_at_most_500_characters() -> None:

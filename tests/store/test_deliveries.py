@@ -1,6 +1,8 @@
 """Fan-out by chunks and its cursor, and outcomes of claims that are no longer ours."""
 
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -109,7 +111,7 @@ def test_an_edition_goes_to_an_address_once(db: Database) -> None:
 def test_outcomes_are_written_for_the_claims_that_own_their_rows(db: Database) -> None:
     # given three deliveries in hand, one of which another node has taken over meanwhile
     db.write_now(edition, ["a@a.example", "b@b.example", "c@c.example"])
-    mine = [deliveries.delivery(row) for row in db.write_now(queue.claim, schema.deliveries, "node", NOW, 3)]
+    mine = db.write_now(deliveries.claim, "node", NOW, 3)
     db.write_now(queue.reclaim, schema.deliveries, NOW + queue.LEASE)
     [theirs] = db.write_now(queue.claim, schema.deliveries, "other", NOW + queue.LEASE, 1)
     assert theirs.id == mine[0].id
@@ -128,6 +130,60 @@ def test_outcomes_are_written_for_the_claims_that_own_their_rows(db: Database) -
     assert [row.node for row in rows] == ["other", None, None]
     assert [row.done_at for row in rows] == [None, None, LATER]
     assert rows[2].reply == said[:500]
+
+
+def claimed(db: Database, limit: int, after: int = 0, avoid: Iterable[str] = (), now: datetime = NOW) -> list[str]:
+    return [d.recipient for d in db.write_now(deliveries.claim, "node", now, limit, after, list(avoid))]
+
+
+def test_a_small_edition_does_not_wait_behind_a_big_one(db: Database) -> None:
+    db.write_now(edition, [f"big{n}@a.example" for n in range(500)])
+    db.write_now(edition, [f"small{n}@a.example" for n in range(30)], LATER)
+    first = claimed(db, 100, now=LATER)
+    assert Counter(name[:3] for name in first) == {"big": 50, "sma": 30}
+    assert claimed(db, 100, now=LATER) == [f"big{n}@a.example" for n in range(50, 150)]
+
+
+def test_more_editions_than_fit_into_a_claim_take_turns(db: Database) -> None:
+    ids = [db.write_now(edition, [f"m{n}.{e}@a.example" for n in range(50)]) for e in range(6)]
+    taken: Counter[int] = Counter()
+    last = 0
+    for _ in range(6):
+        batch = db.write_now(deliveries.claim, "node", NOW, 40, last)
+        taken.update(d.edition_id for d in batch)
+        last = batch[-1].edition_id
+    assert set(taken) == set(ids)
+    assert min(taken.values()) >= 16
+    while batch := db.write_now(deliveries.claim, "node", NOW, 40, last):
+        taken.update(d.edition_id for d in batch)
+    assert taken == dict.fromkeys(ids, 50)
+
+
+def test_a_crowd_of_notices_is_claimed_together(db: Database) -> None:
+    for number in range(20):
+        db.write_now(edition, [f"m{number}@a.example"])
+    assert claimed(db, 100) == [f"m{number}@a.example" for number in range(20)]
+
+
+def test_what_was_tried_before_gets_a_quarter_while_there_is_new_mail_and_all_when_there_is_none(db: Database) -> None:
+    # given a hundred that were deferred, due again now, and a new post
+    db.write_now(edition, [f"old{n}@a.example" for n in range(100)])
+    db.write_now(queue.claim, schema.deliveries, "node", NOW, 100)
+    db.write_now(queue.give_back, schema.deliveries, "node", NOW)
+    db.write_now(edition, [f"new{n}@b.example" for n in range(60)], LATER)
+
+    # then they share a claim
+    assert Counter(name[:3] for name in claimed(db, 40, now=LATER)) == {"old": 10, "new": 30}
+    assert Counter(name[:3] for name in claimed(db, 40, now=LATER)) == {"old": 10, "new": 30}
+    assert claimed(db, 40, now=LATER) == [f"old{n}@a.example" for n in range(20, 60)]
+
+
+def test_what_is_to_be_avoided_or_not_yet_due_is_not_claimed(db: Database) -> None:
+    db.write_now(edition, ["ada@a.example"], NOW + timedelta(microseconds=1))
+    db.write_now(edition, ["bob@b.example", "cy@c.example"])
+    assert claimed(db, 9, avoid=["b.example", "x.example"]) == ["cy@c.example"]
+    assert claimed(db, 9) == ["bob@b.example"]
+    assert claimed(db, 9) == []
 
 
 def test_what_waits_can_be_hurried_and_what_ended_cannot(db: Database) -> None:
