@@ -31,6 +31,7 @@ from listserv.store import queue, schema
 from listserv.store.db import Tx
 from listserv.web.app import create_app
 from listserv.web.server import Pages
+from listserv.workers import clerk
 from listserv.workers.clerk import Clerk
 from listserv.workers.clock import Clock
 from listserv.workers.deliverer import Deliverer
@@ -133,7 +134,7 @@ class Daemon:
 
     def _make_workers(self) -> list[Worker]:
         node = self.node
-        workers = [Worker("clerk", self._clerk.once)]
+        workers = [Worker("clerk", self._clerk.once, pause=clerk.PAUSE)]
         if self.role in (Role.ALL, Role.DELIVERY):
             distributor = Distributor(node.db, node.site, node.clock, self._rang, lambda: node.keys.names, self._budget)
             clock = Clock(node.db, node.site, node.clock, self._rang)

@@ -5,19 +5,23 @@ await: nothing slow happens while a lock is held.  It returns values, never rows
 attached.  If it collides with another transaction it is simply called again; therefore it has no
 effect outside the database.
 
-Group commit: whatever waits for a writer shares one transaction, each piece of work in its own
-savepoint, and one fsync.  Nobody is told of success before that fsync has happened.
+Group commit: whatever waits for a writer shares one transaction and one fsync, and the rows that it only
+appends (`later`) one statement for each table.  When any piece of work fails, none of it has happened, and each is
+run again in a transaction of its own: so a fault is its maker's alone, and what goes well pays for no savepoints.
+Nobody is told of success before that fsync has happened.
 
 SQLite and PostgreSQL differ in this module and in no other.
 """
 
 import asyncio
+import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -26,6 +30,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Executable,
     create_engine,
     event,
     func,
@@ -33,8 +38,11 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+log = logging.getLogger("listserv.store")
 
 Tx = Connection
 P = ParamSpec("P")
@@ -48,6 +56,8 @@ LOCK_SECONDS = 30  # how long SQLite waits for another process to finish its tra
 
 LARGE = 1_000_000  # octets of one value
 _WORN = "listserv worn"
+_LATER = "listserv later"
+_KNOWN = "listserv known"
 
 _COLLISIONS = (OperationalError, IntegrityError)  # deadlock, SQLITE_BUSY, connection lost, a race lost to a unique key
 
@@ -58,8 +68,13 @@ class UnsafeDatabase(Exception):
 
 @dataclass(slots=True)
 class _Job:
+    """Work for a writer, and who waits for it.  `fault` and `result` are the writer's, until it says `done`."""
+
     work: Callable[[Tx], Any]
-    done: Future[Any] = field(default_factory=Future)
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[Any]
+    result: Any = None
+    fault: BaseException | None = None
 
 
 class Database:
@@ -71,6 +86,8 @@ class Database:
         self._writer, self._reader = (_sqlite if is_sqlite else _postgresql)(self.url)
         for made in (self._writer, self._reader):
             event.listen(made, "checkin", _retire)
+        event.listen(self._writer, "savepoint", _write_later)
+        event.listen(self._writer, "rollback_savepoint", _forget_later)
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writers = [threading.Thread(target=self._serve, name=f"write-{n}", daemon=True) for n in range(WRITERS)]
@@ -79,10 +96,11 @@ class Database:
 
     async def write(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returned, after the commit is on disk."""
-        job = _Job(partial(_call, work, args, kwargs))
+        loop = asyncio.get_running_loop()
+        job = _Job(partial(_call, work, args, kwargs), loop, loop.create_future())
         self._start()
         self._jobs.put(job)
-        result: T = await asyncio.shield(asyncio.wrap_future(job.done))
+        result: T = await job.done
         return result
 
     async def read(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -119,6 +137,7 @@ class Database:
     def _serve(self) -> None:
         while group := self._next():
             self._together(group)
+            _tell(group)
             del group  # and with it the message that it may have written, which is not to wait for the next
 
     def _next(self) -> list[_Job]:
@@ -138,44 +157,99 @@ class Database:
         return group
 
     def _together(self, group: list[_Job]) -> None:
-        """One transaction for all; whoever fails in it, or all if the commit fails, get one of their own."""
-        results: list[tuple[_Job, Any]] = []
-        again: list[_Job] = []
+        """One transaction for all; if it fails, one for each."""
         if len(group) > 1:
             try:
-                with self._writer.begin() as tx:
+                with self._begin() as tx:
                     for job in group:
-                        try:
-                            with tx.begin_nested():
-                                result = job.work(tx)
-                        except Exception:  # judged when it is alone: the failure may be a neighbour's lock
-                            again.append(job)
-                        else:
-                            results.append((job, result))
-            except Exception:  # the commit itself: nobody's work is there
-                results, again = [], group
-        else:
-            again = group
-        for job, result in results:
-            job.done.set_result(result)
-        for job in again:
-            try:
-                result = self._alone(job.work)
-            except BaseException as fault:  # handed to the caller, who waits for it
-                job.done.set_exception(fault)
+                        job.result = job.work(tx)
+            except Exception as fault:  # whose fault it was shows when each is alone
+                log.debug("a group of %d is taken apart: %s", len(group), type(fault).__name__)
             else:
-                job.done.set_result(result)
+                return
+        for job in group:
+            try:
+                job.result = self._alone(job.work)
+            except BaseException as fault:  # handed to the caller, who waits for it
+                job.fault = fault
 
     def _alone(self, work: Callable[[Tx], T]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._writer.begin() as tx:
+                with self._begin() as tx:
                     return work(tx)
             except _COLLISIONS:
                 if attempt == ATTEMPTS:
                     raise
                 time.sleep(0.02 * 2**attempt)  # a worker thread may sleep
         raise AssertionError("unreachable")
+
+    @contextmanager
+    def _begin(self) -> Iterator[Tx]:
+        with self._writer.begin() as tx:
+            tx.info.pop(_LATER, None)  # of a transaction that failed
+            tx.info[_KNOWN] = {}
+            try:
+                yield tx
+                _write_later(tx)
+            finally:
+                del tx.info[_KNOWN]
+
+
+def _tell(group: Sequence[_Job]) -> None:
+    """Everybody hears what became of his work: one call for each event loop, not one for each piece."""
+    for loop in {job.loop for job in group}:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_hear, [job for job in group if job.loop is loop])
+
+
+def _hear(group: Sequence[_Job]) -> None:
+    for job in group:
+        if job.done.done():  # who waited has gone
+            continue
+        if job.fault is not None:
+            job.done.set_exception(job.fault)
+        else:
+            job.done.set_result(job.result)
+
+
+def later(tx: Tx, statement: Executable, row: Mapping[str, Any]) -> None:
+    """One row more for `statement`, which runs once, for all its rows, before the commit.
+
+    For rows that this transaction only adds: neither it nor those who share its commit can read them.  Give the same
+    statement object each time.
+    """
+    tx.info.setdefault(_LATER, {}).setdefault(statement, []).append(row)
+
+
+def _write_later(tx: Tx, *_name: str) -> None:
+    tx.info[_KNOWN] = {}
+    for statement, rows in tx.info.pop(_LATER, {}).items():
+        tx.execute(statement, rows)
+
+
+def _forget_later(tx: Tx, *_name: object) -> None:
+    tx.info.pop(_LATER, None)
+    tx.info[_KNOWN] = {}
+
+
+def known(tx: Tx) -> dict[Any, Any]:
+    """What this writing transaction has found out already; those who share a commit need not ask again.
+
+    Empty when it begins, and always for one that only reads.  Who changes what stands here forgets it.
+    """
+    found: dict[Any, Any] = tx.info.get(_KNOWN, {})
+    return found
+
+
+class Upsert:
+    """INSERT … ON CONFLICT, which each dialect has a class of its own for: `made` gets its `insert`, for each once."""
+
+    def __init__(self, made: Callable[[Any], Executable]) -> None:
+        self._made = {"sqlite": made(sqlite.insert), "postgresql": made(postgresql.insert)}
+
+    def __call__(self, tx: Tx) -> Executable:
+        return self._made[tx.dialect.name]
 
 
 def octets(tx: Tx, column: Column[bytes], *row: ColumnElement[bool]) -> bytes | None:

@@ -33,13 +33,17 @@ class Bell:
 
 
 class Worker:
-    """Calls `once` again and again while it finds something to do, and naps when it does not."""
+    """Calls `once` again and again while it finds something to do, and naps when it does not.
 
-    def __init__(self, name: str, once: Callable[[], Awaitable[bool]], *, nap: float = NAP) -> None:
+    `pause` seconds lie between two turns that find something: so what comes meanwhile is done in one go.
+    """
+
+    def __init__(self, name: str, once: Callable[[], Awaitable[bool]], *, nap: float = NAP, pause: float = 0.0) -> None:
         self.name = name
         self.bell = Bell()
         self._once = once
         self._nap = nap
+        self._pause = pause
         self._stopping = False
 
     async def run(self) -> None:
@@ -53,6 +57,8 @@ class Worker:
                 continue
             if not found and not self._stopping:
                 await self.bell.wait(self._nap)
+            elif self._pause:
+                await asyncio.sleep(self._pause)
 
     def stop(self) -> None:
         self._stopping = True

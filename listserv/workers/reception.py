@@ -18,6 +18,8 @@ from listserv.store.db import Database
 LARGE = 100_000  # bytes; reading more than this is done beside the event loop
 CROWDED = 1_000_000  # deliveries that wait; beyond it senders keep their mail
 BUSY_CHECKED_EVERY = 5.0  # seconds
+WELCOME_FOR = 1.0  # seconds in which a recipient that was welcome is not looked up again
+WELCOMES = 1000  # addresses
 WRITTEN_ANEW = 2  # times the largest message has to be free on the disk
 
 GUESSING = Reply(450, "4.7.1", "too many confirmations that do not exist came from you; please try again later")
@@ -47,13 +49,19 @@ class Reception:
         self._data_dir = data_dir
         self._authenticator = authenticator
         self._guesses = Guesses()
+        self._welcome: dict[str, float] = {}  # address → until when
         self._looked_at = -BUSY_CHECKED_EVERY
         self._answer: Reply | None = None
 
     async def recipient(self, peer: Peer, mail_from: str, address: str) -> Reply | None:
+        now = asyncio.get_running_loop().time()
+        if self._welcome.get(address, 0.0) > now:
+            return None
         if "confirm+" in address.lower() and not peer.trusted and self._guesses.too_many(peer.ip, self._clock()):
             return GUESSING
         refusal = await self._db.read(receiving.welcome, self._site, address)
+        if refusal is None and "+" not in address:  # who bears a tag or a token comes once
+            self._remember(address, now)
         if refusal is receiving.NO_CONFIRMATION and not peer.trusted:
             self._guesses.wrong(peer.ip, self._clock())
         if refusal is not None and "bounces+" in address.lower():
@@ -62,6 +70,12 @@ class Reception:
                 await self._db.write(receiving.note_forgery, self._site, peer, mail_from, group, self._clock())
                 self._told()
         return refusal
+
+    def _remember(self, address: str, now: float) -> None:
+        """A welcome only, and not for long: the transaction that takes the message looks again and decides."""
+        if len(self._welcome) >= WELCOMES:
+            self._welcome.clear()
+        self._welcome[address] = now + WELCOME_FOR
 
     async def accept(self, envelope: Envelope, content: bytes) -> Sequence[Reply]:
         hostname = self._site.hostname
