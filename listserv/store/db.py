@@ -10,7 +10,7 @@ appends (`later`) one statement for each table.  When any piece of work fails, n
 run again in a transaction of its own: so a fault is its maker's alone, and what goes well pays for no savepoints.
 Nobody is told of success before that fsync has happened.
 
-SQLite and PostgreSQL differ in this module and in no other.
+SQLite and PostgreSQL differ in this module, in `bells`, and in no other.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -41,6 +41,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+from listserv.store.bells import Bells, silence
 
 log = logging.getLogger("listserv.store")
 
@@ -88,6 +90,7 @@ class Database:
             event.listen(made, "checkin", _retire)
         event.listen(self._writer, "savepoint", _write_later)
         event.listen(self._writer, "rollback_savepoint", _forget_later)
+        self._bells = Bells(self.url)
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writers = [threading.Thread(target=self._serve, name=f"write-{n}", daemon=True) for n in range(WRITERS)]
@@ -115,6 +118,10 @@ class Database:
     def read_now(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         with self._reader.begin() as tx:
             return work(tx, *args, **kwargs)
+
+    async def listen(self, heard: Callable[[Collection[str]], None]) -> None:
+        """Until it is cancelled: `heard` is called with what `ring` has named, whoever rang it, after the commit."""
+        await self._bells.listen(heard)
 
     def close(self) -> None:
         """Finish what was handed in, then let go of every connection."""
@@ -188,12 +195,15 @@ class Database:
     def _begin(self) -> Iterator[Tx]:
         with self._writer.begin() as tx:
             tx.info.pop(_LATER, None)  # of a transaction that failed
+            silence(tx)
             tx.info[_KNOWN] = {}
             try:
                 yield tx
                 _write_later(tx)
+                rung = self._bells.before(tx)
             finally:
                 del tx.info[_KNOWN]
+        self._bells.after(rung)
 
 
 def _tell(group: Sequence[_Job]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Executable, delete, insert, select
 
 from listserv.access_log.events import Line
+from listserv.store.bells import ring
 from listserv.store.db import Tx, Upsert, known, later
 from listserv.store.schema import counts, events, journal
 
@@ -30,6 +31,7 @@ def write(tx: Tx, line: Line) -> None:
     """One line of the access log; it reaches the file after this transaction's commit, whatever happens then."""
     later(tx, _LINE, {"node": line.who.node, "line": line.json()})
     tx.info["lines"] = lines(tx) + 1
+    ring(tx, "journal")
 
 
 def lines(tx: Tx) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Executable, Row, bindparam, delete, exists, insert, select, update
 
+from listserv.store.bells import ring
 from listserv.store.db import Tx, Upsert, carried, later, octets
 from listserv.store.schema import editions, holds, messages, posts, seen
 
@@ -82,6 +83,7 @@ def add(tx: Tx, *, state: str, now: datetime, **values: Any) -> int:
 def accept(tx: Tx, now: datetime, **values: Any) -> None:
     """A new due post whose id nobody asks for: it is written with those who share the commit."""
     later(tx, _ADD, {"state": "due", "due": now, "received_at": now, **values})
+    ring(tx, "posts")
 
 
 def get(tx: Tx, id: int) -> Post:
@@ -98,6 +100,8 @@ def of_message(tx: Tx, group_id: int, message_id: str, author: str) -> list[Post
 def move(tx: Tx, id: int, **values: Any) -> None:
     """A decision: held to due, rejected, discarded, expired, or back."""
     tx.execute(update(posts).where(posts.c.id == id).values(**values))
+    if values.get("state") == "due":
+        ring(tx, "posts")
 
 
 def forget_content(tx: Tx, before: datetime) -> int:

@@ -22,7 +22,7 @@ from listserv.net.relay import Relay
 from listserv.store import deliveries, queue, schema
 from listserv.store.db import Database
 from listserv.store.deliveries import Delivery, Settled
-from listserv.workers.loop import AFTER_A_FAULT, NAP, Bell
+from listserv.workers.loop import AFTER_A_FAULT, Bell, until_due
 from listserv.workers.recorder import Recorder
 
 log = logging.getLogger("listserv.deliverer")
@@ -92,14 +92,15 @@ class Deliverer:
                 await self.bell.wait(left)
                 continue
             try:
-                claimed = await self._db.write(delivering.claim_deliveries, self._site.node, self._clock(), CLAIM)
+                claimed = await self._db.write(delivering.claim_deliveries, self._site.claimant, self._clock(), CLAIM)
                 await self._hand_out(claimed)
+                nap = 0.0 if claimed else await until_due(self._db, schema.deliveries, self._clock())
             except Exception:  # no database: leases bring back what was claimed
                 log.exception("could not claim deliveries; trying again in %s s", AFTER_A_FAULT)
                 await self.bell.wait(AFTER_A_FAULT)
                 continue
             if not claimed and not self._stopping:
-                await self.bell.wait(NAP)
+                await self.bell.wait(nap)
 
     async def _hand_out(self, claimed: Sequence[Delivery]) -> None:
         """Edition by edition, in the order of their longest wait."""
@@ -235,4 +236,4 @@ class Deliverer:
             if self._in_hand:
                 with contextlib.suppress(Exception):  # said by the others; a lost lease means a second copy, not a loss
                     ids = sorted(self._in_hand)
-                    await self._db.write(queue.renew, schema.deliveries, self._site.node, ids, self._clock())
+                    await self._db.write(queue.renew, schema.deliveries, self._site.claimant, ids, self._clock())

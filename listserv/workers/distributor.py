@@ -9,29 +9,29 @@ from listserv.flows import distributing
 from listserv.flows.distributing import Draft
 from listserv.flows.site import Site
 from listserv.net.content import Budget
+from listserv.store import schema
 from listserv.store.db import Database
 from listserv.store.deliveries import Edition
 from listserv.store.posts import Post
+from listserv.workers.loop import until_due
 
 SMALL = 20_000  # bytes; rendering more than this is done beside the event loop
 
 
 class Distributor:
-    """`once` is the body of its loop; `told` is called when there are new deliveries."""
+    """`once` is the body of its loop, `nap` how long it may sleep."""
 
     def __init__(
         self,
         db: Database,
         site: Site,
         clock: Callable[[], datetime],
-        told: Callable[[], None],
         own_keys: Callable[[], frozenset[tuple[str, str]]],
         budget: Budget,
     ) -> None:
         self._db = db
         self._site = site
         self._clock = clock
-        self._told = told
         self._own_keys = own_keys
         self._budget = budget
 
@@ -44,6 +44,9 @@ class Distributor:
         if made is not None:
             await self._fan_out(post, *made)
         return True
+
+    async def nap(self) -> float:
+        return await until_due(self._db, schema.posts, self._clock())
 
     async def _edition(self, post: Post) -> tuple[Draft, int] | None:
         """Rendered and saved; None when there is nothing to do for us.  The bytes are in memory only as long."""
@@ -67,7 +70,6 @@ class Distributor:
     async def _fan_out(self, post: Post, draft: Draft, edition_id: int) -> None:
         spared = draft.spared
         while (more := await self._db.write(distributing.fan_out, post, edition_id, self._clock(), spared)) is not None:
-            self._told()
             if not more:
                 await self._db.write(distributing.finish, self._site, draft, edition_id, self._clock())
                 return

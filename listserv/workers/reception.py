@@ -28,7 +28,7 @@ NO_SPACE = Reply(452, "4.3.1", "not enough space; please try again later")
 
 
 class Reception:
-    """The house of `net.house.House`.  `told` is called after each commit that may have made work.
+    """The house of `net.house.House`.
 
     authenticator  None where nothing is to be checked
     """
@@ -38,14 +38,12 @@ class Reception:
         db: Database,
         site: Site,
         clock: Callable[[], datetime],
-        told: Callable[[], None],
         data_dir: Path,
         authenticator: Authenticator | None = None,
     ) -> None:
         self._db = db
         self._site = site
         self._clock = clock
-        self._told = told
         self._data_dir = data_dir
         self._authenticator = authenticator
         self._guesses = Guesses()
@@ -68,7 +66,6 @@ class Reception:
             group = await self._db.read(receiving.forged_return_path, self._site, address)
             if group is not None:
                 await self._db.write(receiving.note_forgery, self._site, peer, mail_from, group, self._clock())
-                self._told()
         return refusal
 
     def _remember(self, address: str, now: float) -> None:
@@ -86,9 +83,7 @@ class Reception:
         if self._authenticator is not None:
             evidence = await self._authenticator.check(read.message, read.author, envelope)
             envelope = replace(envelope, evidence=evidence)
-        replies = await self._db.write(receiving.take, self._site, envelope, read)
-        self._told()
-        return replies
+        return await self._db.write(receiving.take, self._site, envelope, read)
 
     async def busy(self) -> Reply | None:
         """Looked up every few seconds: space for the largest message, and a queue that is not endless."""
