@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from listserv.net import authenticator, sockets
-from listserv.net.authenticator import Authenticator
 from listserv.net.content import Budget
 from listserv.net.listener import Door, Limits, Listener
 from listserv.net.relay import Relay
@@ -113,7 +112,9 @@ class Daemon:
         self._works = part.works if part else _WORKS[role]
         self._budget = Budget(_limits(node.settings).memory)
         self._authenticator = authenticator.configured(node.settings) if Work.SMTP in self._works else None
-        self.listener = _listener(node, self._budget, self._authenticator) if Work.SMTP in self._works else None
+        data_dir = node.settings.site.data_dir
+        self._reception = Reception(node.db, node.site, node.clock, data_dir, self._authenticator)
+        self.listener = _listener(node, self._reception, self._budget) if Work.SMTP in self._works else None
         self.pages: Pages | None = None
         self._grace = grace
         self._stop = asyncio.Event()
@@ -191,7 +192,9 @@ class Daemon:
         if self._works != {Work.DELIVERY}:
             workers.append(Worker("clerk", self._clerk.once, schema.journal, pause=clerk.PAUSE))
         if Work.DISTRIBUTION in self._works:
-            distributor = Distributor(node.db, node.site, node.clock, lambda: node.keys.names, self._budget)
+            distributor = Distributor(
+                node.db, node.site, node.clock, lambda: node.keys.names, self._budget, self._reception.rush
+            )
             clock = Clock(node.db, node.site, node.clock)
             workers.append(Worker("distributor", distributor.once, schema.posts, distributor.nap))
             workers.append(Worker("clock", clock.once, schema.jobs, clock.nap))
@@ -326,11 +329,10 @@ def locked(data_dir: Path, role: Role) -> Iterator[None]:
         yield
 
 
-def _listener(node: Node, budget: Budget, checks: Authenticator | None) -> Listener:
+def _listener(node: Node, reception: Reception, budget: Budget) -> Listener:
     settings = node.settings
     doors = [Door(_address(listen)) for listen in settings.smtp.listen]
     doors += [Door(_address(listen), lmtp=True) for listen in settings.lmtp.listen]
-    reception = Reception(node.db, node.site, node.clock, settings.site.data_dir, checks)
     return Listener(
         doors,
         settings.site.hostname,

@@ -52,6 +52,10 @@ T = TypeVar("T")
 
 ATTEMPTS = 5
 GROUP = 64  # pieces of work that may share one commit
+MANY, GATHER = (
+    3,
+    0.002,
+)  # where so many shared the last one, the next is put off until as many are here, or so many seconds
 READERS = 4
 WRITERS = 1  # SQLite has one by nature; on PostgreSQL several groups would wait for each other's rows, and deadlock
 LOCK_SECONDS = 30  # how long SQLite waits for another process to finish its transaction
@@ -142,21 +146,31 @@ class Database:
                 self._started = True
 
     def _serve(self) -> None:
-        while group := self._next():
+        siblings = 0
+        while group := self._next(siblings):
+            siblings = len(group)
             self._together(group)
             _tell(group)
             del group  # and with it the message that it may have written, which is not to wait for the next
 
-    def _next(self) -> list[_Job]:
-        """What waits for a writer, at most GROUP; nothing at the end."""
+    def _next(self, siblings: int) -> list[_Job]:
+        """What waits for a writer, at most GROUP; nothing at the end.
+
+        Where so many came together before, they are likely to come together again: the first ones wait for the others
+        a moment, because a commit costs more than what is in it.
+        """
         group: list[_Job] = []
         job = self._jobs.get()
+        patience = time.monotonic() + (GATHER if siblings >= MANY else 0.0)
         while job is not None:
             group.append(job)
             if len(group) == GROUP:
                 return group
             try:
-                job = self._jobs.get_nowait()
+                if len(group) < siblings and (left := patience - time.monotonic()) > 0:
+                    job = self._jobs.get(timeout=left)
+                else:
+                    job = self._jobs.get_nowait()
             except queue.Empty:
                 return group
         if group:

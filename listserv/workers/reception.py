@@ -20,6 +20,7 @@ CROWDED = 1_000_000  # deliveries that wait; beyond it senders keep their mail
 BUSY_CHECKED_EVERY = 5.0  # seconds
 WELCOME_FOR = 1.0  # seconds in which a recipient that was welcome is not looked up again
 WELCOMES = 1000  # addresses
+WINDOW, MANY = 0.05, 10  # so many messages in so many seconds, twice: others let the listener go first
 WRITTEN_ANEW = 2  # times the largest message has to be free on the disk
 
 GUESSING = Reply(450, "4.7.1", "too many confirmations that do not exist came from you; please try again later")
@@ -48,6 +49,7 @@ class Reception:
         self._authenticator = authenticator
         self._guesses = Guesses()
         self._welcome: dict[str, float] = {}  # address → until when
+        self._began, self._before, self._since = 0.0, 0, 0
         self._looked_at = -BUSY_CHECKED_EVERY
         self._answer: Reply | None = None
 
@@ -74,7 +76,20 @@ class Reception:
             self._welcome.clear()
         self._welcome[address] = now + WELCOME_FOR
 
+    def rush(self) -> bool:
+        """Many messages have just come in."""
+        return self._before + self._since >= MANY and asyncio.get_running_loop().time() - self._began < 2 * WINDOW
+
+    def _count(self) -> None:
+        """In two windows, the last whole one and the one that has begun."""
+        now = asyncio.get_running_loop().time()
+        if now - self._began >= WINDOW:
+            self._before = self._since if now - self._began < 2 * WINDOW else 0
+            self._began, self._since = now, 0
+        self._since += 1
+
     async def accept(self, envelope: Envelope, content: bytes) -> Sequence[Reply]:
+        self._count()
         hostname = self._site.hostname
         if len(content) > LARGE:
             read = await asyncio.to_thread(reading.read, content, envelope, hostname)

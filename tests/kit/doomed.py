@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from listserv.cli.main import main as listserv
+from listserv.flows import distributing
 from listserv.store.db import Database
 
 
@@ -53,6 +54,7 @@ def doom(work_name: str, when: str, number: int, died: Path, *, everybody: bool)
 
 def main() -> None:
     config, *point = sys.argv[1:]
+    distributing.CHUNK = 15  # so that small groups have a fan-out too
     if point:
         work_name, when, number, *everybody = point[0].split(":")
         doom(work_name, when, int(number), Path(config).parent / "died", everybody=bool(everybody))

@@ -110,6 +110,19 @@ async def test_a_group_has_no_more_than_its_limit(db: Database) -> None:
         assert len(done) >= len(db._writers) + 3
 
 
+async def test_where_many_came_together_the_first_waits_for_the_others(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GATHER", 5.0)
+    await together(db, *[lambda tx, n=n: add(tx, f"n{n}") for n in range(4)])
+    with commits(db) as done:
+        first = asyncio.create_task(db.write(add, "a"))
+        await asyncio.sleep(0.05)
+        assert not first.done()
+        await asyncio.gather(first, *(db.write(add, name) for name in ("b", "c", "d")))
+    assert len(done) == 1
+
+
 async def test_a_neighbour_that_fails_undoes_nobody_else(db: Database) -> None:
     def half(tx: Tx) -> None:
         add(tx, "half")

@@ -2,9 +2,15 @@
 
 import asyncio
 import re
+from datetime import timedelta
 from pathlib import Path
 
-from listserv.store import groups, journal
+import pytest
+from sqlalchemy import select
+
+from listserv.store import groups, journal, schema
+from listserv.store.db import Tx
+from listserv.workers import distributor, reception
 from tests.kit.house import house, mail, read
 
 WALKERS = "walkers@lists.example"
@@ -56,3 +62,21 @@ async def test_a_group_that_has_just_gone_takes_nothing_more(url: str, folder: P
         assert (await here.post("ada@a.example", WALKERS)).startswith("250")
         here.node.db.write_now(groups.remove, group.id)
         assert (await here.post("ada@a.example", WALKERS, subject="too late")).startswith("550 5.1.1")
+
+
+async def test_while_many_posts_come_in_taking_them_goes_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributor, "YIELD", 1.0)
+    monkeypatch.setattr(reception, "WINDOW", 1.0)  # of a machine as slow as may be
+
+    def done(tx: Tx) -> int:
+        p = schema.posts.c
+        return len(tx.execute(select(p.id).where(p.state == "done")).all())
+
+    async with house("sqlite:///listserv.db", folder) as here:
+        here.group(WALKERS, ["ada@a.example"])
+        letters = [mail("ada@a.example", WALKERS, f"text {n}", f"post {n}") for n in range(40)]
+        await asyncio.gather(*(here.send("ada@a.example", WALKERS, one) for one in letters))
+        assert here.node.db.read_now(done) < 20
+        monkeypatch.setattr(distributor, "PATIENCE", timedelta())  # they have waited long enough
+        await here.quiet()
+        assert here.node.db.read_now(done) == 40
