@@ -76,6 +76,8 @@ def sweep(tx: Tx, before: datetime) -> int:
 
 def add(tx: Tx, *, state: str, now: datetime, **values: Any) -> int:
     """The id of a new post; values are the columns of `posts`."""
+    if state == "due":
+        ring(tx, "posts")
     made = insert(posts).values(state=state, due=now, received_at=now, **values).returning(posts.c.id)
     return int(tx.execute(made).scalar_one())
 
