@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+from sqlalchemy import update
+
 from listserv.model.address import parse
 from listserv.store import accounts, facts, groups
 from listserv.store.db import Tx
 from listserv.store.facts import Known
+from listserv.store.schema import mailboxes
 from tests.kit.database import NOW, group, opened
 
 KEYS = (b"p" * 32, b"d" * 32)
@@ -47,3 +50,22 @@ def test_a_mailbox_without_a_place_in_the_group_is_no_member(url: str, tmp_path:
         assert known is not None
         db.write_now(accounts.ensure, known, NOW, proven=True)
         assert db.read_now(facts.look, walkers.id, KEYS, ADA).member is None
+
+
+def test_a_person_writes_from_any_proven_mailbox_and_is_banned_with_all(url: str, tmp_path: Path) -> None:
+    def second(tx: Tx) -> None:
+        known = parse(EVE)
+        assert known is not None
+        other, first = accounts.ensure(tx, known, NOW, proven=True), accounts.mailbox(tx, ADA)
+        assert first is not None
+        mine = update(mailboxes).where(mailboxes.c.id == other.id)
+        tx.execute(mine.values(account_id=first.account_id))
+
+    with opened(url, tmp_path) as db:
+        walkers = db.write_now(group, "walkers@lists.example", [ADA])
+        db.write_now(second)
+        known = db.read_now(facts.look, walkers.id, KEYS, EVE)
+        assert known.member is not None
+        assert known.member.key == ADA
+        db.write_now(groups.ban, walkers.id, ADA, NOW)
+        assert db.read_now(facts.look, walkers.id, KEYS, EVE).is_banned
