@@ -129,7 +129,7 @@ async def test_two_daemons_of_several_processes_do_not_share_a_folder(folder: Pa
     async with World() as world, process("sqlite:///listserv.db", folder, world, workers=TWO) as there:
         second = Process(folder, there.url, there.config)
         with pytest.raises(AssertionError, match="another listserv daemon runs"):
-            await second.start()
+            await second.start(60)
         there.populate(WALKERS, 3)
         assert (await there.post("m0@d0.example", WALKERS, mail("m0@d0.example", WALKERS))).startswith("250")
         await world.wait_for(3, 20)
