@@ -54,11 +54,12 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         authors      rules about who wrote it
         content      rules about what was sent and how it came
     store/           MEMORY: all SQL there is, as functions of a transaction
-        db           the one way to the database; where SQLite and PostgreSQL differ
+        db           the one way to the database; where SQLite and PostgreSQL differ; bells: who hears of a commit
         schema       the tables; migrations/: how they came about; upgrade: to the schema of this program
         queue        tables as queues: claim, settle, the crash table
         groups accounts persons rolls posts holds deliveries tokens jobs ads bounces
                      one module a heap; persons: accounts united and divided; rolls: members by the thousand
+        facts        what is known of a post before it is judged, in one question
         budgets      how often somebody was written to
         requests     what somebody is to be asked; objections: who wants no mail; buckets: how much was asked for
         consents     the record of consent, a chain of digests
@@ -114,7 +115,8 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
     features/        ROOMS that hang on hooks
         ads          one ad below each post
     node             settings → database, secrets, keys, texts, features: where daemon and shell begin
-    daemon           the composition root: a running node, until SIGTERM
+    daemon           the composition root: a running process, until SIGTERM
+    supervisor       one parent for the several processes of a node
     cli/             COMMANDS: the same acts, a third door
         main         finds configuration and command, says every fault in one line
         running setting_up checking checkup group member hold queue trace message log ad dkim database
@@ -125,6 +127,6 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
 Who may know whom, held by the contracts in pyproject.toml; arrows only to the right, “|” are siblings that do not
 know each other:
 
-    demo → cli → daemon → node → keyring → features → web | workers → flows | net → hooks → rules | store → mail
-         → texts → access_log → settings → model
+    demo → cli → supervisor → daemon → node → keyring → features → web | workers → flows | net → hooks
+         → rules | store → mail → texts → access_log → settings → model
 """

@@ -1,27 +1,27 @@
-"""The composition root: settings become a running node, which drains on SIGTERM.
+"""The composition root: settings become a running process, which drains on SIGTERM.
 
-Roles: smtp takes mail in, delivery distributes and delivers, web shows pages; all does everything in one
-process.  Roles share nothing but the database.
+Roles: smtp takes mail in, delivery distributes and delivers, web shows pages; all does everything.  Roles share
+nothing but the database.  A role is one process, or several parts of it under `supervisor`.
 """
 
 import asyncio
 import ctypes
 import fcntl
+import importlib
 import logging
 import os
 import resource
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Collection, Coroutine, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from listserv.net import authenticator, sockets
-from listserv.net.authenticator import Authenticator
 from listserv.net.content import Budget
 from listserv.net.listener import Door, Limits, Listener
 from listserv.net.relay import Relay
@@ -32,6 +32,7 @@ from listserv.store import queue, schema
 from listserv.store.db import Tx
 from listserv.web.app import create_app
 from listserv.web.server import Pages
+from listserv.workers import clerk
 from listserv.workers.clerk import Clerk
 from listserv.workers.clock import Clock
 from listserv.workers.deliverer import Deliverer
@@ -52,21 +53,68 @@ class Role(StrEnum):
     WEB = "web"
 
 
+class Work(StrEnum):
+    """What there is to do; `distribution` makes deliveries of posts and keeps the clock, `delivery` sends them."""
+
+    SMTP = "smtp"
+    WEB = "web"
+    DISTRIBUTION = "distribution"
+    DELIVERY = "delivery"
+
+
+_WORKS = {
+    Role.ALL: frozenset(Work),
+    Role.SMTP: frozenset({Work.SMTP}),
+    Role.DELIVERY: frozenset({Work.DISTRIBUTION, Work.DELIVERY}),
+    Role.WEB: frozenset({Work.WEB}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one of several processes does.  `slot` numbers those that deliver, from 1; 0 is the one for the rest."""
+
+    works: frozenset[Work]
+    slot: int = 0
+    of: int = 1  # so many deliver
+
+    def lines(self, connections: int) -> int:
+        """Its share of the connections to the relay."""
+        return max(1, connections // self.of + (self.slot <= connections % self.of))
+
+    def __str__(self) -> str:
+        return f"delivery process {self.slot}" if self.slot else "main process"
+
+
+def parts(role: Role, processes: int) -> tuple[Part, ...]:
+    """Who shares the work of a role when it is done by several processes; () when one does it all."""
+    works = _WORKS[role]
+    if processes == 1 or Work.DELIVERY not in works:
+        return ()
+    delivering = (Part(frozenset({Work.DELIVERY}), slot, processes) for slot in range(1, processes + 1))
+    return (Part(works - {Work.DELIVERY}), *delivering)
+
+
 class AlreadyRunning(Exception):
     """Another daemon of the same role works on the same folder."""
 
 
 class Daemon:
-    """`run` serves until `stop`; `ready` is called once, when everything is open."""
+    """`run` serves until `stop`; `ready` is called once, when everything is open.
 
-    def __init__(self, node: Node, role: Role = Role.ALL, *, grace: float = GRACE) -> None:
-        self.node = node
+    Without `part` it does all the work of `role` and sees to the locks; a part's parent has done so.
+    """
+
+    def __init__(self, node: Node, role: Role = Role.ALL, part: Part | None = None, *, grace: float = GRACE) -> None:
+        self.node = node if part is None else node.in_slot(part.slot)
         self.role = role
+        self.part = part
+        self._works = part.works if part else _WORKS[role]
         self._budget = Budget(_limits(node.settings).memory)
-        self._authenticator = authenticator.configured(node.settings) if role in (Role.ALL, Role.SMTP) else None
-        self.listener = (
-            _listener(node, self._rang, self._budget, self._authenticator) if role in (Role.ALL, Role.SMTP) else None
-        )
+        self._authenticator = authenticator.configured(node.settings) if Work.SMTP in self._works else None
+        data_dir = node.settings.site.data_dir
+        self._reception = Reception(node.db, node.site, node.clock, data_dir, self._authenticator)
+        self.listener = _listener(node, self._reception, self._budget) if Work.SMTP in self._works else None
         self.pages: Pages | None = None
         self._grace = grace
         self._stop = asyncio.Event()
@@ -76,16 +124,18 @@ class Daemon:
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         async with AsyncExitStack() as stack:
-            for file in _locks(self.node.settings.site.data_dir, self.role):
-                stack.callback(file.close)
+            if self.part is None:
+                stack.enter_context(locked(self.node.settings.site.data_dir, self.role))
             await self._open(stack)
             async with asyncio.TaskGroup() as tasks:
                 working = [tasks.create_task(worker.run(), name=worker.name) for worker in self._workers]
                 if self._deliverer:
                     working.append(tasks.create_task(self._deliverer.run(), name="deliverer"))
+                listening = tasks.create_task(self.node.db.listen(self._heard), name="bells")
                 ready()
                 await self._stop.wait()
                 await self._drain(working)
+                listening.cancel()
 
     def stop(self) -> None:
         self._stop.set()
@@ -113,40 +163,49 @@ class Daemon:
         if self.listener:
             await self.listener.start()
             stack.push_async_callback(self.listener.stop, 0.0)
-        if self.role in (Role.ALL, Role.WEB) and settings.http.listen:
+        if Work.WEB in self._works and settings.http.listen:
             app = create_app(self.node.site, self.node.db, self.node.clock)
             self.pages = Pages(app, settings.http.listen)
             await self.pages.start()
             stack.push_async_callback(self.pages.stop, 0.0)
-        if self.role in (Role.ALL, Role.DELIVERY):
-            await self.node.db.write(_give_back, self.node)
-            relay = Relay(_smarthost(settings))
+        if self._works & {Work.DISTRIBUTION, Work.DELIVERY}:
+            await self.node.db.write(give_back, self.node, whole=self.part is None)
+        if Work.DELIVERY in self._works:
+            connections = settings.relay.connections
+            lines = self.part.lines(connections) if self.part else connections
+            relay = Relay(_smarthost(settings, lines))
             stack.push_async_callback(relay.close, 5.0)
             self._deliverer = Deliverer(
                 self.node.db,
                 self.node.site,
                 relay,
                 self.node.keys.signers,
-                settings.relay.connections,
+                lines,
                 self.node.clock,
                 self._budget,
             )
 
     def _make_workers(self) -> list[Worker]:
+        """The clerk is where the rest is: one of a node's processes carries what they have all written."""
         node = self.node
-        workers = [Worker("clerk", self._clerk.once)]
-        if self.role in (Role.ALL, Role.DELIVERY):
-            distributor = Distributor(node.db, node.site, node.clock, self._rang, lambda: node.keys.names, self._budget)
-            clock = Clock(node.db, node.site, node.clock, self._rang)
-            workers += [Worker("distributor", distributor.once), Worker("clock", clock.once)]
+        workers = []
+        if self._works != {Work.DELIVERY}:
+            workers.append(Worker("clerk", self._clerk.once, schema.journal, pause=clerk.PAUSE))
+        if Work.DISTRIBUTION in self._works:
+            distributor = Distributor(
+                node.db, node.site, node.clock, lambda: node.keys.names, self._budget, self._reception.rush
+            )
+            clock = Clock(node.db, node.site, node.clock)
+            workers.append(Worker("distributor", distributor.once, schema.posts, distributor.nap))
+            workers.append(Worker("clock", clock.once, schema.jobs, clock.nap))
         return workers
 
-    def _rang(self) -> None:
-        """Something was committed: whoever may have work looks for it now."""
+    def _heard(self, rung: Collection[str]) -> None:
+        """Something was committed, here or elsewhere: whoever has work in those tables looks for it now."""
         for worker in self._workers:
-            if worker.name != "clock":
+            if worker.table.name in rung:
                 worker.bell.ring()
-        if self._deliverer:
+        if self._deliverer and schema.deliveries.name in rung:
             self._deliverer.bell.ring()
 
     async def _drain(self, working: list[asyncio.Task[None]]) -> None:
@@ -169,12 +228,16 @@ class Daemon:
 
 
 async def serve(
-    node: Node, role: Role, reread: Callable[[], Settings | None], ready: Callable[["Daemon"], None]
+    node: Node,
+    role: Role,
+    reread: Callable[[], Settings | None],
+    ready: Callable[["Daemon"], None],
+    part: Part | None = None,
 ) -> None:
     """A daemon that obeys SIGTERM, SIGINT and SIGHUP."""
     _raise_descriptors()
     _return_memory()
-    daemon = Daemon(node, role)
+    daemon = Daemon(node, role, part)
     loop = asyncio.get_running_loop()
 
     def hang_up() -> None:
@@ -189,22 +252,24 @@ async def serve(
 
     def is_ready() -> None:
         ready(daemon)
-        notify_systemd("READY=1")
+        if part is None:
+            notify_systemd("READY=1")
 
     await daemon.run(is_ready)
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """`main` to its end, on uvloop where it is installed, else on asyncio's own loop."""
+def run(serving: Coroutine[Any, Any, None]) -> None:
+    """`serving` to its end, in a new event loop: uvloop's where that is installed."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(main)
+        runner.run(serving)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        made: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+        uvloop = importlib.import_module("uvloop")
     except ImportError:
         return None
+    made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return made
 
 
@@ -235,37 +300,39 @@ def notify_systemd(state: str) -> None:
             channel.send(state.encode())
 
 
-def _give_back(tx: Tx, node: Node) -> None:
+def give_back(tx: Tx, node: Node, *, whole: bool) -> None:
+    """What a former run had in hand is due again: of this process, or of all that this node ever had."""
     for table in (schema.posts, schema.deliveries, schema.jobs):
-        queue.give_back(tx, table, node.site.node, node.clock())
+        queue.give_back(tx, table, node.site.claimant, node.clock(), below=whole)
 
 
-def _locks(data_dir: Path, role: Role) -> list[TextIO]:
-    """One for each kind of work, held while the daemon runs; the kernel lets go of them, however it ends."""
-    held: list[TextIO] = []
-    for work in (Role.SMTP, Role.DELIVERY, Role.WEB) if role is Role.ALL else (role,):
-        path = data_dir / f"daemon-{work}.lock"
-        file = path.open("w")
-        held.append(file)
-        if os.geteuid() == 0:
-            owner = data_dir.stat()
-            os.chown(path, owner.st_uid, owner.st_gid)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            for taken in held:
-                taken.close()
-            raise AlreadyRunning(
-                f"another listserv daemon runs on {data_dir} (it does the work of role {work}); stop it first"
-            ) from None
-    return held
+@contextmanager
+def locked(data_dir: Path, role: Role) -> Iterator[None]:
+    """Nobody else does the work of this role on this folder.
+
+    One lock for each kind of work; the kernel lets go of them when the process and its children have ended, however
+    they end.
+    """
+    with ExitStack() as held:
+        for work in (Role.SMTP, Role.DELIVERY, Role.WEB) if role is Role.ALL else (role,):
+            path = data_dir / f"daemon-{work}.lock"
+            file = held.enter_context(path.open("w"))
+            if os.geteuid() == 0:
+                owner = data_dir.stat()
+                os.chown(path, owner.st_uid, owner.st_gid)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AlreadyRunning(
+                    f"another listserv daemon runs on {data_dir} (it does the work of role {work}); stop it first"
+                ) from None
+        yield
 
 
-def _listener(node: Node, told: Callable[[], None], budget: Budget, checks: Authenticator | None) -> Listener:
+def _listener(node: Node, reception: Reception, budget: Budget) -> Listener:
     settings = node.settings
     doors = [Door(_address(listen)) for listen in settings.smtp.listen]
     doors += [Door(_address(listen), lmtp=True) for listen in settings.lmtp.listen]
-    reception = Reception(node.db, node.site, node.clock, told, settings.site.data_dir, checks)
     return Listener(
         doors,
         settings.site.hostname,
@@ -303,7 +370,7 @@ def _address(listen: Listen) -> tuple[str, int] | str:
     return str(listen.path) if isinstance(listen, UnixSocket) else (listen.host, listen.port)
 
 
-def _smarthost(settings: Settings) -> Smarthost:
+def _smarthost(settings: Settings, connections: int) -> Smarthost:
     relay = settings.relay
     return Smarthost(
         host=relay.host,
@@ -312,5 +379,5 @@ def _smarthost(settings: Settings) -> Smarthost:
         username=relay.username,
         password=relay.password(),
         hostname=settings.site.hostname,
-        connections=relay.connections,
+        connections=connections,
     )

@@ -23,7 +23,7 @@ from pathlib import Path
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from listserv.cli.running import log_to_stderr
-from listserv.daemon import Daemon, Role, serve
+from listserv.daemon import Daemon, Role, run, serve
 from listserv.mail import message, words
 from listserv.mail.message import Message
 from listserv.model.address import parse
@@ -142,7 +142,7 @@ def main() -> int:
             node = Node.open(demo.settings)
             try:
                 node.db.write_now(_people, node)
-                asyncio.run(_run(demo, node))
+                run(_run(demo, node))
             finally:
                 node.close()
     except KeyboardInterrupt:

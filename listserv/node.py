@@ -9,7 +9,7 @@ import secrets as chance
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -62,6 +62,10 @@ class Node:
             raise
         files = Journal(settings.access_log.path, retention_days=settings.access_log.retention_days)
         return cls(settings, db, _site(settings, secret), keys, files, clock)
+
+    def in_slot(self, slot: int) -> Self:
+        """The same node, as one of its delivery processes sees it."""
+        return replace(self, site=replace(self.site, slot=slot))
 
     def close(self) -> None:
         self.db.close()

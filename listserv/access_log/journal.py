@@ -58,8 +58,20 @@ class _File:
     ending: str = ""  # "", ".gz" or ".gz.tmp"
 
 
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """How a file was when we had written `lines` last."""
+
+    inode: int
+    size: int
+    lines: frozenset[bytes]
+
+
 class Journal:
-    """The files beside `path`.  It holds nothing open and remembers nothing: threads and processes may share it."""
+    """The files beside `path`.  It holds nothing open, and threads and processes may share it.
+
+    It remembers how it left each day's file: as long as nobody else has written there, it need not be searched.
+    """
 
     def __init__(self, path: Path, *, retention_days: int, max_bytes: int = MAX_BYTES) -> None:
         if retention_days < 1:
@@ -68,6 +80,7 @@ class Journal:
         self.retention = timedelta(days=retention_days)
         self.max_bytes = max_bytes
         stem, suffix = re.escape(path.stem), re.escape(path.suffix)
+        self._left: dict[str, _Left] = {}  # by day; only the last one
         self._name = re.compile(rf"{stem}-(\d{{4}}-\d\d-\d\d)(?:\.([1-9]\d*))?{suffix}(\.gz|\.gz\.tmp)?\Z")
 
     def append(self, rows: Sequence[Row]) -> None:
@@ -131,11 +144,14 @@ class Journal:
     def _write(self, day: str, lines: list[bytes]) -> None:
         self._make_folder()
         with self._claim(day) as (fd, path):
-            size = os.fstat(fd).st_size
+            found = os.fstat(fd)
+            size = found.st_size
             if size == 0:
                 _adopt(fd, path)
             self._point_to(path)
-            there = self._there(day, lines)
+            left = self._left.get(day)
+            untouched = left is not None and (left.inode, left.size) == (found.st_ino, size)
+            there = left.lines if left and untouched else self._there(day, lines)
             block = b"".join(line for line in lines if line not in there)
             if size and os.pread(fd, 1, size - 1) != b"\n":
                 block = b"\n" + block
@@ -144,17 +160,19 @@ class Journal:
                     block = block[os.write(fd, block) :]
                 os.fdatasync(fd)
             except OSError:
+                self._left = {}
                 os.ftruncate(fd, size)
                 raise
+            self._left = {day: _Left(found.st_ino, os.fstat(fd).st_size, frozenset(lines))}
 
-    def _there(self, day: str, lines: list[bytes]) -> set[bytes]:
+    def _there(self, day: str, lines: list[bytes]) -> frozenset[bytes]:
         """Those of the lines that stand in the last bytes of the day's files.
 
         Whole lines are compared: an empty table may begin to count its rows anew, and a restored one does.
         """
         last = LOOK_BACK + 4 * sum(map(len, lines))
         files = [file for file in self._readable() if file.day == day][-2:]  # a file that has just begun says little
-        return {line for file in files for line in set(lines).intersection(_lines(file, last))}
+        return frozenset(line for file in files for line in set(lines).intersection(_lines(file, last)))
 
     @contextmanager
     def _claim(self, day: str) -> Iterator[tuple[int, Path]]:

@@ -68,6 +68,7 @@ def _house(settings: Settings, no_dns: bool) -> Iterator[Finding]:
     keys = _keys(settings)
     yield ok("DKIM keys", _named(keys)) if isinstance(keys, Keyring) else keys
     yield from checkup.ports(settings)
+    yield from checkup.processes(settings, datetime.now(UTC))
     yield from checkup.tls(settings)
     yield checkup.relay(settings)
     if not no_dns and isinstance(keys, Keyring):

@@ -158,6 +158,18 @@ def is_running(data_dir: Path) -> bool:
     return False
 
 
+def processes(settings: Settings, now: datetime) -> Findings:
+    """Those of a running daemon that has several: which of them dies again and again."""
+    from listserv.supervisor import FLAPPING, WITHIN, kept
+
+    for process in kept(settings.site.data_dir) if is_running(settings.site.data_dir) else ():
+        if process.flaps(now.timestamp()):
+            often = f"ended {FLAPPING} times in the last {WITHIN / 60:.0f} minutes, last {process.last}"
+            yield wrong("processes", f"the {process.name} {often}", "the daemon's log says why")
+        else:
+            yield ok("processes", f"the {process.name} runs as {process.pid}")
+
+
 def tls(settings: Settings) -> Findings:
     """Certificate and key, if they are configured: readable, and of one pair."""
     cert, key = settings.smtp.tls_cert, settings.smtp.tls_key

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +16,9 @@ from listserv.cli.main import Place
 from listserv.settings import Faults, Settings, find
 
 if TYPE_CHECKING:
-    from listserv.daemon import Daemon
+    from listserv.daemon import Daemon, Role
+    from listserv.node import Node
+    from listserv.supervisor import Place as Beneath
 
 ROLES = ("all", "smtp", "delivery", "web")
 
@@ -49,18 +52,63 @@ def run(place: Place, role: str) -> None:
       listserv run
       listserv run --role smtp        one of several processes that share a database
     """
-    from listserv import daemon
-    from listserv.daemon import AlreadyRunning, Role, serve
+    from listserv import daemon, supervisor
 
     log_to_stderr()
-    with place.node() as node:
-        for finding in checkup.tls(node.settings):
-            if finding.status is Status.WRONG:
-                raise click.ClickException(f"{finding.what}: {finding.detail} -- {finding.mend}")
-        try:
-            daemon.run(serve(node, Role(role), _reread(place), _ready))
-        except AlreadyRunning as fault:
-            raise click.ClickException(str(fault)) from None
+    data_dir, processes = place.settings().site.data_dir, place.settings().workers.processes
+    parts = daemon.parts(daemon.Role(role), processes)
+    at = None
+    try:
+        with ExitStack() as stack:
+            if parts:
+                with place.node() as node:
+                    _check_certificate(node)
+                    stack.enter_context(daemon.locked(data_dir, daemon.Role(role)))  # the children hold it too
+                    node.db.write_now(daemon.give_back, node, whole=True)
+                at = supervisor.supervise(parts, data_dir, _all_ready)
+                if at is None:
+                    return
+            node = stack.enter_context(place.node())
+            _check_certificate(node)
+            daemon.run(_serve(node, daemon.Role(role), _reread(place), at))
+    except (daemon.AlreadyRunning, supervisor.NeverReady) as fault:
+        raise click.ClickException(str(fault)) from None
+
+
+async def _serve(node: "Node", role: "Role", reread: Callable[[], Settings | None], at: "Beneath | None") -> None:
+    from listserv.daemon import serve
+
+    def ready(daemon: "Daemon") -> None:
+        """Into the log where it listens, with the real ports."""
+        for door in daemon.doors():
+            log.info("listening: %s", door)
+        if at is None:
+            _say_ready()
+        else:
+            at.say_ready()
+
+    if at is not None:
+        at.watch()
+    await serve(node, role, reread, ready, at.part if at else None)
+
+
+def _all_ready() -> None:
+    from listserv.daemon import notify_systemd
+
+    _say_ready()
+    notify_systemd("READY=1")
+
+
+def _say_ready() -> None:
+    """One word on standard output when it takes mail."""
+    click.echo("ready")
+    sys.stdout.flush()
+
+
+def _check_certificate(node: "Node") -> None:
+    for finding in checkup.tls(node.settings):
+        if finding.status is Status.WRONG:
+            raise click.ClickException(f"{finding.what}: {finding.detail} -- {finding.mend}")
 
 
 def log_to_stderr() -> None:
@@ -69,14 +117,6 @@ def log_to_stderr() -> None:
     handler.setFormatter(OneLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     log.setLevel(logging.INFO)
-
-
-def _ready(daemon: "Daemon") -> None:
-    """Into the log where it listens, with the real ports; one word on standard output when it takes mail."""
-    for door in daemon.doors():
-        log.info("listening: %s", door)
-    click.echo("ready")
-    sys.stdout.flush()
 
 
 def _reread(place: Place) -> Callable[[], Settings | None]:

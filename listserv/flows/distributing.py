@@ -187,6 +187,26 @@ def finish(tx: Tx, site: Site, draft: Draft, edition_id: int, now: datetime) -> 
     return True
 
 
+def hand_out(tx: Tx, site: Site, draft: Draft, edition: Edition, now: datetime) -> tuple[int, bool] | None:
+    """The edition's id and whether there are more deliveries to make; None when the post is no longer ours.
+
+    One transaction for most posts: edition, deliveries and the post's end.
+    """
+    edition_id = save(tx, draft.post, edition, now)
+    if edition_id is None:
+        return None
+    more = go_on(tx, site, draft, edition_id, now)
+    return None if more is None else (edition_id, more)
+
+
+def go_on(tx: Tx, site: Site, draft: Draft, edition_id: int, now: datetime) -> bool | None:
+    """One chunk more, and the post's end with the last one: True when there are others, None when it is not ours."""
+    more = fan_out(tx, draft.post, edition_id, now, draft.spared)
+    if more is False:
+        finish(tx, site, draft, edition_id, now)
+    return more
+
+
 def abandon(tx: Tx, site: Site, post: Post, now: datetime) -> None:
     """A post whose message has gone ends here; it is said in its trace."""
     act = Act(tx, site, now, site.who(Way.CLOCK))

@@ -17,7 +17,8 @@ from listserv.model.envelope import UNCHECKED, DmarcPolicy, Envelope, Evidence, 
 from listserv.model.group import Group
 from listserv.model.post import Accept, Ask, Discard, Hold, HoldState, Reject, WaitsFor
 from listserv.rules import RULES, Facts, Judgement, judge
-from listserv.store import accounts, groups, holds, journal, posts
+from listserv.store import facts, groups, holds, journal, posts
+from listserv.store.facts import Known
 from listserv.store.posts import Post
 
 REPLACED = "the same post came from its proven author"
@@ -26,12 +27,13 @@ REPLACED = "the same post came from its proven author"
 def take(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
     """The verdict as a reply; what it promises is written down in this transaction."""
     doubted = posts.doubted(reading.key)
-    seen = posts.seen_among(act.tx, group.id, (reading.key, doubted))
+    known = facts.look(act.tx, group.id, (reading.key, doubted), reading.author_address)
+    seen = known.answered
     before = _known_already(act, group, reading, seen)
     if before is not None:
         _log_repeat(act, group, envelope, reading)
         return Reply(250, "2.0.0", f"{before} (known already)")
-    judgement = consider(act, group, envelope, reading)
+    judgement = judge(_facts(act, group, envelope, reading, known), RULES)
     match judgement.verdict:
         case Accept():
             said = _accept(act, group, envelope, reading)
@@ -50,14 +52,17 @@ def take(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
     believed = act.site.believes(reading.proof)
     if believed and doubted in seen:
         _replace_doubted(act, group, reading)
-    posts.remember(act.tx, group.id, reading.key if believed else doubted, said, act.now)
+    facts.remember(act.tx, group.id, reading.key if believed else doubted, said, act.now)
     return Reply(250, "2.0.0", said)
 
 
 def known_already(act: Act, group: Group, reading: Reading) -> str | None:
     """What was answered to the same post before, or None.  A believed one is no repeat of a doubted one that waits."""
-    seen = posts.seen_among(act.tx, group.id, (reading.key, posts.doubted(reading.key)))
-    return _known_already(act, group, reading, seen)
+    return _known_already(act, group, reading, _look(act, group, reading).answered)
+
+
+def _look(act: Act, group: Group, reading: Reading) -> Known:
+    return facts.look(act.tx, group.id, (reading.key, posts.doubted(reading.key)), reading.author_address)
 
 
 def _known_already(act: Act, group: Group, reading: Reading, seen: Mapping[bytes, str]) -> str | None:
@@ -92,8 +97,12 @@ def consider(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Ju
 
 
 def gather(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Facts:
+    """What they look at."""
+    return _facts(act, group, envelope, reading, _look(act, group, reading))
+
+
+def _facts(act: Act, group: Group, envelope: Envelope, reading: Reading, known: Known) -> Facts:
     author = reading.author
-    known = isinstance(author, Author)
     return Facts(
         group=group,
         size=len(reading.content),
@@ -102,8 +111,8 @@ def gather(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Fact
         proof=envelope.proof,
         is_believed=act.site.believes(envelope.proof),
         why=envelope.evidence.why,
-        member=accounts.member(act.tx, group.id, reading.author_address) if known else None,
-        is_banned=known and groups.is_banned(act.tx, group.id, reading.author_address),
+        member=known.member,
+        is_banned=known.is_banned,
         peer_is_trusted=envelope.peer.trusted,
         hops=reading.hops,
         is_own_loop=trace.own_loop(reading.message, group.list_id, act.site.tags.loop_guard(group.list_id)),
@@ -118,7 +127,11 @@ def gather(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Fact
 
 def _accept(act: Act, group: Group, envelope: Envelope, reading: Reading) -> str:
     number = groups.next_number(act.tx, group.id)
-    _keep(act, group, envelope, reading, state="due", number=number)
+    came = _came(act, group, envelope, reading)
+    if act.site.believes(envelope.proof):
+        posts.accept(act.tx, act.now, number=number, **came)
+    else:  # a believed copy that shares this commit looks for it
+        posts.add(act.tx, state="due", now=act.now, number=number, **came)
     _log_acceptance(act, group, envelope, reading, number)
     return f"accepted as post {number} of {group.address}"
 
@@ -148,8 +161,9 @@ def _log_acceptance(act: Act, group: Group, envelope: Envelope, reading: Reading
 def _hold(
     act: Act, group: Group, envelope: Envelope, reading: Reading, reasons: tuple[str, ...], by: Sequence[str]
 ) -> str:
-    post_id, digest = _keep(act, group, envelope, reading, state="held", number=None)
-    hold = holding.hold_post(act, group, reading, post_id, digest, reasons)
+    came = _came(act, group, envelope, reading)
+    post_id = posts.add(act.tx, state="held", now=act.now, number=None, **came)
+    hold = holding.hold_post(act, group, reading, post_id, came["digest"], reasons)
     log_hold(act, group, envelope, reading, hold, WaitsFor.ADMINS, reasons, by)
     return f"held for the admins of {group.address}"
 
@@ -157,8 +171,9 @@ def _hold(
 def _ask(
     act: Act, group: Group, envelope: Envelope, reading: Reading, reasons: tuple[str, ...], by: Sequence[str]
 ) -> str:
-    post_id, digest = _keep(act, group, envelope, reading, state="held", number=None)
-    hold = vouching.hold(act, group, reading, post_id, digest, reasons)
+    came = _came(act, group, envelope, reading)
+    post_id = posts.add(act.tx, state="held", now=act.now, number=None, **came)
+    hold = vouching.hold(act, group, reading, post_id, came["digest"], reasons)
     log_hold(act, group, envelope, reading, hold, WaitsFor.AUTHOR, reasons, by)
     return f"held until {reading.author_address} has confirmed it"
 
@@ -235,11 +250,8 @@ def _log_repeat(act: Act, group: Group, envelope: Envelope, reading: Reading) ->
     journal.write(act.tx, note)
 
 
-def _keep(
-    act: Act, group: Group, envelope: Envelope, reading: Reading, *, state: str, number: int | None
-) -> tuple[int, bytes]:
-    """The post's id and the digest of its bytes, which are stored now."""
-    digest = posts.keep(act.tx, reading.content, act.now)
+def _came(act: Act, group: Group, envelope: Envelope, reading: Reading) -> dict[str, Any]:
+    """The columns of a post that say what came and how; its bytes are stored, its arrival is noted."""
     peer = envelope.peer
     came = {
         "helo": peer.helo,
@@ -256,21 +268,16 @@ def _keep(
             "why": list(envelope.evidence.why),
         },
     }
-    id = posts.add(
-        act.tx,
-        state=state,
-        now=act.now,
-        group_id=group.id,
-        number=number,
-        digest=digest,
-        message_id=reading.message_id,
-        author=reading.author_address,
-        envelope=came,
-    )
     journal.note(
         act.tx, reading.message_id, act.now, "received", f"from {peer.helo} [{peer.ip}] <{envelope.mail_from}>"
     )
-    return id, digest
+    return {
+        "group_id": group.id,
+        "digest": posts.keep(act.tx, reading.content, act.now),
+        "message_id": reading.message_id,
+        "author": reading.author_address,
+        "envelope": came,
+    }
 
 
 def envelope_of(post: Post) -> Envelope:

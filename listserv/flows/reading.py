@@ -14,6 +14,7 @@ from listserv.model.envelope import Envelope, Proof
 MAX_MESSAGE_ID = 998  # octets: RFC 5322 §2.1.1, and what an index takes
 SHORT = 20_000  # bytes; longer posts are never commands that lost their way
 COMMANDS = frozenset({"subscribe", "unsubscribe", "join", "leave", "signoff", "help", "remove", "info", "who", "which"})
+_FIRST = tuple(COMMANDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,18 @@ class Reading:
         """The administrative word that its subject or its text consists of, or None."""
         if len(self.content) > SHORT:
             return None
-        lines = unquoted(self.plain, self.html)
+        lines = unquoted(self.plain, self.html) if _names_one(self.plain) or self.html else []
         said = [self.subject, *lines[:1]] if len(lines) <= 1 else [self.subject]
         for line in said:
             words = line.lower().strip(" .!").split()
             if words and words[0] in COMMANDS and len(words) <= 2:
                 return line.strip()
         return None
+
+
+def _names_one(text: str | None) -> bool:
+    """Whether any line begins with a command; most posts have none, and need no closer look."""
+    return any(line.strip(" .!\t").lower().startswith(_FIRST) for line in (text or "").splitlines())
 
 
 def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:

@@ -33,6 +33,12 @@ class Site:
     features: Sequence[Feature] = ()
     authserv_ids: frozenset[str] = frozenset()  # of our own MTAs in front
     accepts_unknown: bool = True  # [smtp] unknown_authors
+    slot: int = 0  # which of this node's delivery processes; 0: the only one, or what delivers nothing
+
+    @property
+    def claimant(self) -> str:
+        """In whose name this process takes deliveries: its next run gets back what this one had in hand."""
+        return f"{self.node}/{self.slot}" if self.slot else self.node
 
     def who(self, way: Way, account: str = "", ip: str = "") -> Who:
         return Who(way, self.node, account, ip)

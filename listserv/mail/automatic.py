@@ -96,6 +96,7 @@ _RETURNED = re.compile(
     re.IGNORECASE,
 )
 _SYSTEMS = _DAEMONS | each("postmaster system administrator")
+_TELLING = _FIELDS | each("auto-submitted precedence x-post-messageclass delivered-to content-type")
 _ENDS = re.compile(r"\s*(?:[:：;,.!–—(\[]|-\s|\Z)")
 
 
@@ -135,6 +136,8 @@ def unanswerable(post: Message, mail_from: str, ours: Container[str] = ()) -> st
 
 
 def _declares(field: Field) -> str | None:
+    if field.name not in _TELLING:  # as most
+        return None
     word = _word(field.value)
     if field.name == "auto-submitted" and word not in ("no", ""):  # RFC 3834 §5
         return f"auto-submitted: {word}"
@@ -154,8 +157,8 @@ def _declares(field: Field) -> str | None:
 def _bulk(field: Field) -> str | None:
     if field.name.startswith("list-") or field.name == "mailing-list":
         return f"{field.name}: it went through a mailing list"
-    word = _word(field.value)
-    return f"precedence: {word}" if field.name == "precedence" and word in ("bulk", "junk", "list") else None
+    word = _word(field.value) if field.name == "precedence" else ""
+    return f"precedence: {word}" if word in ("bulk", "junk", "list") else None
 
 
 def looks_so(post: Message) -> str | None:

@@ -10,12 +10,14 @@ Sources: RFC 5322 §3.4 and §4.4, RFC 2047 §5, RFC 6532 §3.2.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from listserv.mail import words
 from listserv.model import address
 from listserv.model.address import Address
 
 MAX_RECIPIENTS = 2_000  # counting stops there
+_SHORT = 1_000  # octets of a From value that is kept for the next who asks
 
 # Possessive throughout, and an opening that nothing closes ends the scan, so each octet is looked at a bounded
 # number of times.
@@ -56,6 +58,12 @@ class Recipients:
 
 def single(value: bytes) -> Author | NoAuthor:
     """The author that a From value names: `a@b`, `a@b (Name)`, `Name <a@b>`, `"Name" (at work) <a@b>`."""
+    return _single(value) if len(value) <= _SHORT else _single.__wrapped__(value)
+
+
+@lru_cache(64)
+def _single(value: bytes) -> Author | NoAuthor:
+    """Asked several times of each message."""
     phrase: list[str] = []
     angle = comment = None
     for token in _TOKEN.finditer(_string(value)):

@@ -8,6 +8,7 @@ domains (.test, .invalid, .example, .localhost) are ordinary: closed networks an
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -48,6 +49,12 @@ class Address:
 
 def parse(text: str) -> Address | None:
     """The address that `text` is, all of it, or None."""
+    return _parse(text) if len(text) <= MAX_OCTETS else _parse.__wrapped__(text)
+
+
+@lru_cache(4096)
+def _parse(text: str) -> Address | None:
+    """One message is asked after the same few addresses again and again, and so is the next."""
     plain = _PLAIN.match(text) if len(text) <= MAX_LOCAL_OCTETS else None
     if plain:
         return Address(plain[1], plain[2])

@@ -47,7 +47,6 @@ PLACES = ("listserv.toml", "var/listserv.toml", "/etc/listserv/listserv.toml")
 # Accepted and validated, but without effect so far: `listserv check` says so.
 NOT_YET: Mapping[str, str] = {
     "relay.mode": 'Only "smarthost" is built; "direct" (MX look-up) is refused.',
-    "workers.processes": "Only one delivery process is built; more are refused.",
 }
 
 
@@ -148,7 +147,7 @@ class AccessLog:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    processes: int = key(kinds.integer(1, 1, not_yet=64), 1)
+    processes: int = key(kinds.integer(1, 64), 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,17 +89,15 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-def integer(least: int, most: int, *, not_yet: int = 0) -> Kind[int]:
-    """From `least` to `most`; what lies above, up to `not_yet`, is refused because it is not built yet."""
+def integer(least: int, most: int) -> Kind[int]:
+    """From `least` to `most`."""
 
     def read(value: object, _: Path) -> int | Wrong:
         if not isinstance(value, int) or isinstance(value, bool):
             return Wrong((value,))
-        if most < value <= not_yet:
-            return Wrong((value,), "is not built yet")
         return value if least <= value <= most else Wrong((value,))
 
-    return Kind(f"an integer from {least} to {most}" if least < most else str(least), read)
+    return Kind(f"an integer from {least} to {most}", read)
 
 
 def choice(choices: type[E], *, not_yet: tuple[E, ...] = ()) -> Kind[E]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, insert, select, true, update
+from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, select, true, update
 
 from listserv.model.account import Account, Mailbox, Member
 from listserv.model.address import Address
@@ -74,24 +74,24 @@ def mailboxes_of(tx: Tx, account_id: int) -> list[Mailbox]:
 def member(tx: Tx, group_id: int, key: str) -> Member | None:
     """The place in the group of the person with this mailbox: its own, else that of another mailbox of his."""
     row = tx.execute(_members(group_id).where(mailboxes.c.key == key)).one_or_none()
-    return _member(row) if row else next(iter(_others(tx, group_id, key)), None)
+    return member_of(row) if row else next(iter(_others(tx, group_id, key)), None)
 
 
 def places(tx: Tx, account_id: int) -> list[tuple[int, Member]]:
     """All places of a person, by group: (group id, member)."""
     chosen = _members(None).add_columns(subscriptions.c.group_id).where(mailboxes.c.account_id == account_id)
-    return [(row.group_id, _member(row)) for row in tx.execute(chosen.order_by(subscriptions.c.group_id))]
+    return [(row.group_id, member_of(row)) for row in tx.execute(chosen.order_by(subscriptions.c.group_id))]
 
 
 def member_by_id(tx: Tx, group_id: int, mailbox_id: int) -> Member | None:
     row = tx.execute(_members(group_id).where(mailboxes.c.id == mailbox_id)).one_or_none()
-    return _member(row) if row else None
+    return member_of(row) if row else None
 
 
 def members(tx: Tx, group_id: int) -> Iterable[Member]:
     """Ordered by address; read while the transaction is open, so that memory does not grow with the group."""
     by_address = _members(group_id).order_by(mailboxes.c.key).execution_options(yield_per=1000)
-    return (_member(row) for row in tx.execute(by_address))
+    return (member_of(row) for row in tx.execute(by_address))
 
 
 def order(tx: Tx, group_id: int) -> list[int]:
@@ -103,14 +103,14 @@ def order(tx: Tx, group_id: int) -> list[int]:
 
 def some(tx: Tx, group_id: int, ids: Sequence[int]) -> list[Member]:
     """In the order of `ids`; those who have left meanwhile are left out."""
-    found = {row.id: _member(row) for row in tx.execute(_members(group_id).where(subscriptions.c.id.in_(ids)))}
+    found = {row.id: member_of(row) for row in tx.execute(_members(group_id).where(subscriptions.c.id.in_(ids)))}
     return [found[id] for id in ids if id in found]
 
 
 def admins(tx: Tx, group_id: int) -> list[Member]:
     """Moderators and owners: those who may decide, and who get the notices."""
     chosen = _members(group_id).where(subscriptions.c.role.in_(ADMIN_ROLES)).order_by(subscriptions.c.id)
-    return [_member(row) for row in tx.execute(chosen)]
+    return [member_of(row) for row in tx.execute(chosen)]
 
 
 def admin(tx: Tx, group_id: int, key: str) -> Member | None:
@@ -182,13 +182,20 @@ def _members(group_id: int | None) -> Select[Any]:
     """Of one group, or of all."""
     s, m, a = subscriptions.c, mailboxes.c, accounts.c
     return (
-        select(s.id, s.role, s.mode, s.moderated, s.joined_at, s.how, m.id.label("mailbox_id"), m.address, m.key)
-        .add_columns(m.language, m.bounces, m.bounce_reply, a.name, a.region, a.country, a.id.label("account_id"))
-        .add_columns(s.own_posts, s.copies, s.visible)
+        select(*member_columns())
+        .select_from(subscriptions)
         .join(mailboxes, m.id == s.mailbox_id)
         .join(accounts, a.id == m.account_id)
         .where(true() if group_id is None else s.group_id == group_id)
     )
+
+
+def member_columns() -> list[ColumnElement[Any]]:
+    """What `member_of` needs of a subscription, its mailbox and its account."""
+    s, m, a = subscriptions.c, mailboxes.c, accounts.c
+    own = [s.id, s.role, s.mode, s.moderated, s.joined_at, s.how, s.own_posts, s.copies, s.visible]
+    box = [m.id.label("mailbox_id"), m.address, m.key, m.language, m.bounces, m.bounce_reply]
+    return [*own, *box, a.name, a.region, a.country, a.id.label("account_id")]
 
 
 def _others(tx: Tx, group_id: int, key: str) -> list[Member]:
@@ -203,10 +210,10 @@ def _others(tx: Tx, group_id: int, key: str) -> list[Member]:
     if not ids:
         return []
     theirs = _members(group_id).where(subscriptions.c.mailbox_id.in_(ids)).order_by(subscriptions.c.id)
-    return [_member(row) for row in tx.execute(theirs)]
+    return [member_of(row) for row in tx.execute(theirs)]
 
 
-def _member(row: Row[Any]) -> Member:
+def member_of(row: Row[Any]) -> Member:
     return Member(
         subscription_id=row.id,
         mailbox_id=row.mailbox_id,

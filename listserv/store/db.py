@@ -5,19 +5,23 @@ await: nothing slow happens while a lock is held.  It returns values, never rows
 attached.  If it collides with another transaction it is simply called again; therefore it has no
 effect outside the database.
 
-Group commit: whatever waits for a writer shares one transaction, each piece of work in its own
-savepoint, and one fsync.  Nobody is told of success before that fsync has happened.
+Group commit: whatever waits for a writer shares one transaction and one fsync, and the rows that it only
+appends (`later`) one statement for each table.  When any piece of work fails, none of it has happened, and each is
+run again in a transaction of its own: so a fault is its maker's alone, and what goes well pays for no savepoints.
+Nobody is told of success before that fsync has happened.
 
-SQLite and PostgreSQL differ in this module and in no other.
+SQLite and PostgreSQL differ in this module, in `bells`, and in no other.
 """
 
 import asyncio
+import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -27,6 +31,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Engine,
+    Executable,
     UpdateBase,
     create_engine,
     event,
@@ -35,9 +40,14 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.types import TypeEngine
+
+from listserv.store.bells import Bells, silence
+
+log = logging.getLogger("listserv.store")
 
 Tx = Connection
 P = ParamSpec("P")
@@ -45,12 +55,18 @@ T = TypeVar("T")
 
 ATTEMPTS = 5
 GROUP = 64  # pieces of work that may share one commit
+MANY, GATHER = (
+    3,
+    0.002,
+)  # where so many shared the last one, the next is put off until as many are here, or so many seconds
 READERS = 4
 WRITERS = 1  # SQLite has one by nature; on PostgreSQL several groups would wait for each other's rows, and deadlock
 LOCK_SECONDS = 30  # how long SQLite waits for another process to finish its transaction
 
 LARGE = 1_000_000  # octets of one value
 _WORN = "listserv worn"
+_LATER = "listserv later"
+_KNOWN = "listserv known"
 
 _COLLISIONS = (OperationalError, IntegrityError)  # deadlock, SQLITE_BUSY, connection lost, a race lost to a unique key
 
@@ -61,8 +77,13 @@ class UnsafeDatabase(Exception):
 
 @dataclass(slots=True)
 class _Job:
+    """Work for a writer, and who waits for it.  `fault` and `result` are the writer's, until it says `done`."""
+
     work: Callable[[Tx], Any]
-    done: Future[Any] = field(default_factory=Future)
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[Any]
+    result: Any = None
+    fault: BaseException | None = None
 
 
 class Database:
@@ -74,6 +95,9 @@ class Database:
         self._writer, self._reader = (_sqlite if is_sqlite else _postgresql)(self.url)
         for made in (self._writer, self._reader):
             event.listen(made, "checkin", _retire)
+        event.listen(self._writer, "savepoint", _write_later)
+        event.listen(self._writer, "rollback_savepoint", _forget_later)
+        self._bells = Bells(self.url)
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writers = [threading.Thread(target=self._serve, name=f"write-{n}", daemon=True) for n in range(WRITERS)]
@@ -82,10 +106,11 @@ class Database:
 
     async def write(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returned, after the commit is on disk."""
-        job = _Job(partial(_call, work, args, kwargs))
+        loop = asyncio.get_running_loop()
+        job = _Job(partial(_call, work, args, kwargs), loop, loop.create_future())
         self._start()
         self._jobs.put(job)
-        result: T = await asyncio.shield(asyncio.wrap_future(job.done))
+        result: T = await job.done
         return result
 
     async def read(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -100,6 +125,10 @@ class Database:
     def read_now(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         with self._reader.begin() as tx:
             return work(tx, *args, **kwargs)
+
+    async def listen(self, heard: Callable[[Collection[str]], None]) -> None:
+        """Until it is cancelled: `heard` is called with what `ring` has named, whoever rang it, after the commit."""
+        await self._bells.listen(heard)
 
     def close(self) -> None:
         """Finish what was handed in, then let go of every connection."""
@@ -120,20 +149,31 @@ class Database:
                 self._started = True
 
     def _serve(self) -> None:
-        while group := self._next():
+        siblings = 0
+        while group := self._next(siblings):
+            siblings = len(group)
             self._together(group)
+            _tell(group)
             del group  # and with it the message that it may have written, which is not to wait for the next
 
-    def _next(self) -> list[_Job]:
-        """What waits for a writer, at most GROUP; nothing at the end."""
+    def _next(self, siblings: int) -> list[_Job]:
+        """What waits for a writer, at most GROUP; nothing at the end.
+
+        Where so many came together before, they are likely to come together again: the first ones wait for the others
+        a moment, because a commit costs more than what is in it.
+        """
         group: list[_Job] = []
         job = self._jobs.get()
+        patience = time.monotonic() + (GATHER if siblings >= MANY else 0.0)
         while job is not None:
             group.append(job)
             if len(group) == GROUP:
                 return group
             try:
-                job = self._jobs.get_nowait()
+                if len(group) < siblings and (left := patience - time.monotonic()) > 0:
+                    job = self._jobs.get(timeout=left)
+                else:
+                    job = self._jobs.get_nowait()
             except queue.Empty:
                 return group
         if group:
@@ -141,44 +181,102 @@ class Database:
         return group
 
     def _together(self, group: list[_Job]) -> None:
-        """One transaction for all; whoever fails in it, or all if the commit fails, get one of their own."""
-        results: list[tuple[_Job, Any]] = []
-        again: list[_Job] = []
+        """One transaction for all; if it fails, one for each."""
         if len(group) > 1:
             try:
-                with self._writer.begin() as tx:
+                with self._begin() as tx:
                     for job in group:
-                        try:
-                            with tx.begin_nested():
-                                result = job.work(tx)
-                        except Exception:  # judged when it is alone: the failure may be a neighbour's lock
-                            again.append(job)
-                        else:
-                            results.append((job, result))
-            except Exception:  # the commit itself: nobody's work is there
-                results, again = [], group
-        else:
-            again = group
-        for job, result in results:
-            job.done.set_result(result)
-        for job in again:
-            try:
-                result = self._alone(job.work)
-            except BaseException as fault:  # handed to the caller, who waits for it
-                job.done.set_exception(fault)
+                        job.result = job.work(tx)
+            except Exception as fault:  # whose fault it was shows when each is alone
+                log.debug("a group of %d is taken apart: %s", len(group), type(fault).__name__)
             else:
-                job.done.set_result(result)
+                return
+        for job in group:
+            try:
+                job.result = self._alone(job.work)
+            except BaseException as fault:  # handed to the caller, who waits for it
+                job.fault = fault
 
     def _alone(self, work: Callable[[Tx], T]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._writer.begin() as tx:
+                with self._begin() as tx:
                     return work(tx)
             except _COLLISIONS:
                 if attempt == ATTEMPTS:
                     raise
                 time.sleep(0.02 * 2**attempt)  # a worker thread may sleep
         raise AssertionError("unreachable")
+
+    @contextmanager
+    def _begin(self) -> Iterator[Tx]:
+        with self._writer.begin() as tx:
+            tx.info.pop(_LATER, None)  # of a transaction that failed
+            silence(tx)
+            tx.info[_KNOWN] = {}
+            try:
+                yield tx
+                _write_later(tx)
+                rung = self._bells.before(tx)
+            finally:
+                del tx.info[_KNOWN]
+        self._bells.after(rung)
+
+
+def _tell(group: Sequence[_Job]) -> None:
+    """Everybody hears what became of his work: one call for each event loop, not one for each piece."""
+    for loop in {job.loop for job in group}:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_hear, [job for job in group if job.loop is loop])
+
+
+def _hear(group: Sequence[_Job]) -> None:
+    for job in group:
+        if job.done.done():  # who waited has gone
+            continue
+        if job.fault is not None:
+            job.done.set_exception(job.fault)
+        else:
+            job.done.set_result(job.result)
+
+
+def later(tx: Tx, statement: Executable, row: Mapping[str, Any]) -> None:
+    """One row more for `statement`, which runs once, for all its rows, before the commit.
+
+    For rows that this transaction only adds: neither it nor those who share its commit can read them.  Give the same
+    statement object each time.
+    """
+    tx.info.setdefault(_LATER, {}).setdefault(statement, []).append(row)
+
+
+def _write_later(tx: Tx, *_name: str) -> None:
+    tx.info[_KNOWN] = {}
+    for statement, rows in tx.info.pop(_LATER, {}).items():
+        tx.execute(statement, rows)
+
+
+def _forget_later(tx: Tx, *_name: object) -> None:
+    tx.info.pop(_LATER, None)
+    tx.info[_KNOWN] = {}
+
+
+def known(tx: Tx) -> dict[Any, Any]:
+    """What this writing transaction has found out already; those who share a commit need not ask again.
+
+    Empty when it begins, and always for one that only reads.  Who changes what stands here forgets it.
+    """
+    found: dict[Any, Any] = tx.info.get(_KNOWN, {})
+    return found
+
+
+class Upsert:
+    """INSERT … ON CONFLICT, which each dialect has a class of its own for: `made` gets its `insert`, for each once."""
+
+    def __init__(self, made: Callable[[Any], Executable]) -> None:
+        self._made = {"sqlite": made(sqlite.insert), "postgresql": made(postgresql.insert)}
+
+    def __call__(self, tx: Tx) -> Executable:
+        return self._made[tx.dialect.name]
 
 
 def octets(tx: Tx, column: Column[bytes], *row: ColumnElement[bool]) -> bytes | None:

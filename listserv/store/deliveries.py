@@ -11,6 +11,7 @@ from sqlalchemy.sql.dml import Update
 
 from listserv.model.group import Group, Mode
 from listserv.store import groups, queue
+from listserv.store.bells import ring
 from listserv.store.db import Tx, carried, native, octets, run_many
 from listserv.store.queue import is_due, is_taken
 from listserv.store.schema import deliveries, editions, mailboxes, messages, posts, subscriptions
@@ -109,6 +110,7 @@ def address_to(tx: Tx, edition_id: int, recipients: Iterable[tuple[int | None, s
     ]
     if rows:
         tx.execute(insert(deliveries).values(edition_id=edition_id, state="due", due=now, made_at=now, tries=0), rows)
+        ring(tx, "deliveries")
 
 
 def spared(tx: Tx, group_id: int, author: str, named: Collection[str]) -> tuple[int, ...]:
@@ -162,6 +164,7 @@ def fan_out(
         source = source.where(s.id.not_in(spared))
     columns = ["mailbox_id", "recipient", "destination", "edition_id", "state", "due", "made_at"]
     tx.execute(insert(deliveries).from_select(columns, source))
+    ring(tx, "deliveries")
     return int(last), size == limit
 
 
@@ -299,6 +302,7 @@ def hurry(tx: Tx, now: datetime, id: int | None = None) -> int:
     waiting = update(deliveries).where(is_due(deliveries), deliveries.c.due > now)
     if id is not None:
         waiting = waiting.where(deliveries.c.id == id)
+    ring(tx, "deliveries")
     return tx.execute(waiting.values(due=now)).rowcount
 
 

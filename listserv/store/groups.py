@@ -5,21 +5,30 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, insert, select, update
 
 from listserv.model.group import DEFAULTS, Group, Kind, Policy
-from listserv.store.db import Tx
+from listserv.store.db import Tx, known, later
 from listserv.store.schema import bans, groups, mailboxes
+
+_FIND = select(groups).where(groups.c.address == bindparam("address"))
+_RAISE = update(groups).where(groups.c.id == bindparam("group")).values(last_number=groups.c.last_number + 1)
+_NUMBER = _RAISE.returning(groups.c.last_number)
 
 
 def find(tx: Tx, address: str) -> Group | None:
     """The group of this address, in lower case, or None."""
-    row = tx.execute(select(groups).where(groups.c.address == address)).one_or_none()
-    return _group(row) if row else None
+    place = ("group", address)
+    found: Group | None = known(tx).get(place)
+    if found is None and (row := tx.execute(_FIND, {"address": address}).one_or_none()):
+        found = known(tx)[place] = _group(row)
+    return found
 
 
 def longest(tx: Tx, addresses: Sequence[str]) -> Group | None:
     """Of these addresses the group with the longest name: `a-b` wins over `a` with the word `b`."""
+    if len(addresses) == 1:
+        return find(tx, addresses[0])
     rows = tx.execute(select(groups).where(groups.c.address.in_(addresses))).all()
     return _group(max(rows, key=lambda row: len(row.address))) if rows else None
 
@@ -39,18 +48,26 @@ def add(tx: Tx, address: str, kind: Kind, policy: Policy, now: datetime) -> Grou
 
 
 def change(tx: Tx, id: int, policy: Policy) -> None:
+    _look_again(tx)
     tx.execute(update(groups).where(groups.c.id == id).values(policy=_differences(policy)))
 
 
 def remove(tx: Tx, id: int) -> None:
     """With its subscriptions, posts, holds and tokens; deliveries under way go on their own row."""
+    _look_again(tx)
     tx.execute(delete(groups).where(groups.c.id == id))
 
 
 def next_number(tx: Tx, id: int) -> int:
     """The number of the next post; the row is locked until the transaction ends, so there is no gap."""
-    raised = update(groups).where(groups.c.id == id).values(last_number=groups.c.last_number + 1)
-    return int(tx.execute(raised.returning(groups.c.last_number)).scalar_one())
+    place = ("number", id)
+    if place in known(tx):
+        later(tx, _RAISE, {"group": id})
+        number = known(tx)[place] + 1
+    else:
+        number = int(tx.execute(_NUMBER, {"group": id}).scalar_one())
+    known(tx)[place] = number
+    return int(number)
 
 
 def ban(tx: Tx, id: int, key: str, now: datetime) -> bool:
@@ -89,6 +106,12 @@ def _is_persons(key: str) -> ColumnElement[bool]:
 
 def banned(tx: Tx, id: int) -> list[str]:
     return list(tx.execute(select(bans.c.key).where(bans.c.group_id == id).order_by(bans.c.key)).scalars())
+
+
+def _look_again(tx: Tx) -> None:
+    """What this transaction knows of groups is not so any more; numbers it has given stay given."""
+    for place in [place for place in known(tx) if place[0] == "group"]:
+        del known(tx)[place]
 
 
 def _group(row: Row[Any]) -> Group:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import insert, select, update
 
+from listserv.store.bells import ring
 from listserv.store.db import Tx
 from listserv.store.schema import jobs
 
@@ -20,3 +21,4 @@ def hurry(tx: Tx, name: str, due: datetime) -> None:
     """This job is due at that time, unless it is due before; a worker that is at it is not disturbed."""
     waiting = update(jobs).where(jobs.c.name == name, jobs.c.state == "due", jobs.c.due > due)
     tx.execute(waiting.values(due=due))
+    ring(tx, "jobs")

@@ -2,18 +2,36 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Executable, delete, insert, select
 
 from listserv.access_log.events import Line
-from listserv.store.db import Tx
+from listserv.store.bells import ring
+from listserv.store.db import Tx, Upsert, known, later
 from listserv.store.schema import counts, events, journal
+
+_LINE = insert(journal)
+_EVENT = insert(events)
+
+
+def _add_up(insert: Any) -> Executable:
+    made = insert(counts)
+    raised: Executable = made.on_conflict_do_update(
+        index_elements=[counts.c.day, counts.c.group_id, counts.c.what],
+        set_={"number": counts.c.number + made.excluded.number},
+    )
+    return raised
+
+
+_COUNT = Upsert(_add_up)
 
 
 def write(tx: Tx, line: Line) -> None:
     """One line of the access log; it reaches the file after this transaction's commit, whatever happens then."""
-    tx.execute(insert(journal).values(node=line.who.node, line=line.json()))
+    later(tx, _LINE, {"node": line.who.node, "line": line.json()})
     tx.info["lines"] = lines(tx) + 1
+    ring(tx, "journal")
 
 
 def lines(tx: Tx) -> int:
@@ -35,7 +53,7 @@ def written(tx: Tx, ids: Sequence[int]) -> None:
 def note(tx: Tx, message_id: str, now: datetime, what: str, detail: str = "") -> None:
     """One event in the life of a message, for `trace`."""
     if message_id:
-        tx.execute(insert(events).values(message_id=message_id, at=now, what=what, detail=detail[:500]))
+        later(tx, _EVENT, {"message_id": message_id, "at": now, "what": what, "detail": detail[:500]})
 
 
 def forget_events(tx: Tx, before: datetime) -> int:
@@ -44,10 +62,11 @@ def forget_events(tx: Tx, before: datetime) -> int:
 
 def count(tx: Tx, day: date, group_id: int | None, what: str, number: int = 1) -> None:
     """Add to an aggregate; group None is the site."""
-    c = counts.c
-    mine = (c.day == day, c.group_id == (group_id or 0), c.what == what)
-    if tx.execute(update(counts).where(*mine).values(number=c.number + number)).rowcount == 0:
-        tx.execute(insert(counts).values(day=day, group_id=group_id or 0, what=what, number=number))
+    place = ("count", day, group_id or 0, what)
+    if place not in known(tx):
+        known(tx)[place] = {"day": day, "group_id": group_id or 0, "what": what, "number": 0}
+        later(tx, _COUNT(tx), known(tx)[place])
+    known(tx)[place]["number"] += number
 
 
 def counted(tx: Tx, what: str) -> int:

@@ -1,14 +1,15 @@
 """Messages as they came, and the posts that they are."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, exists, insert, select, update
+from sqlalchemy import Executable, Row, bindparam, delete, exists, insert, select, update
 
-from listserv.store.db import Tx, carried, octets
+from listserv.store.bells import ring
+from listserv.store.db import Tx, Upsert, carried, later, octets
 from listserv.store.schema import editions, holds, messages, posts, seen
 
 AGEING = timedelta(minutes=30)  # well below the age at which a message nobody needs is swept
@@ -33,15 +34,27 @@ class Post:
     received_at: datetime
 
 
+def _renew(insert: Any) -> Executable:
+    """The same bytes are stored once; a sweep beside this transaction must not take what it is to refer to."""
+    made = insert(messages)
+    renewed: Executable = made.on_conflict_do_update(
+        index_elements=[messages.c.digest],
+        set_={"stored_at": made.excluded.stored_at},
+        where=messages.c.stored_at < bindparam("aged", type_=messages.c.stored_at.type),
+    )
+    return renewed
+
+
+_KEEP = Upsert(_renew)
+_ADD = insert(posts)
+
+
 def keep(tx: Tx, content: bytes, now: datetime) -> bytes:
-    """The digest of these bytes, which are in the database now; the same bytes are stored once."""
+    """The digest of these bytes, which are in the database with this transaction's commit."""
     digest = hashlib.sha256(content).digest()
-    old = update(messages).where(messages.c.digest == digest, messages.c.stored_at < now - AGEING)
-    tx.execute(old.values(stored_at=now))  # a sweep beside this transaction must not take what it is to refer to
-    if tx.execute(select(messages.c.digest).where(messages.c.digest == digest)).first() is None:
-        # As a parameter, not in values(): SQLAlchemy's cache of statements would keep the first content for ever.
-        tx.execute(insert(messages), {"digest": digest, "content": content, "size": len(content), "stored_at": now})
-        carried(tx, content)
+    row = {"digest": digest, "content": content, "size": len(content), "stored_at": now, "aged": now - AGEING}
+    later(tx, _KEEP(tx), row)
+    carried(tx, content)
     return digest
 
 
@@ -63,8 +76,16 @@ def sweep(tx: Tx, before: datetime) -> int:
 
 def add(tx: Tx, *, state: str, now: datetime, **values: Any) -> int:
     """The id of a new post; values are the columns of `posts`."""
+    if state == "due":
+        ring(tx, "posts")
     made = insert(posts).values(state=state, due=now, received_at=now, **values).returning(posts.c.id)
     return int(tx.execute(made).scalar_one())
+
+
+def accept(tx: Tx, now: datetime, **values: Any) -> None:
+    """A new due post whose id nobody asks for: it is written with those who share the commit."""
+    later(tx, _ADD, {"state": "due", "due": now, "received_at": now, **values})
+    ring(tx, "posts")
 
 
 def get(tx: Tx, id: int) -> Post:
@@ -81,6 +102,8 @@ def of_message(tx: Tx, group_id: int, message_id: str, author: str) -> list[Post
 def move(tx: Tx, id: int, **values: Any) -> None:
     """A decision: held to due, rejected, discarded, expired, or back."""
     tx.execute(update(posts).where(posts.c.id == id).values(**values))
+    if values.get("state") == "due":
+        ring(tx, "posts")
 
 
 def forget_content(tx: Tx, before: datetime) -> int:
@@ -94,12 +117,6 @@ def seen_before(tx: Tx, group_id: int, key: bytes) -> str | None:
     """What was answered to the same post before, or None."""
     known = select(seen.c.reply).where(seen.c.group_id == group_id, seen.c.key == key)
     return tx.execute(known).scalar_one_or_none()
-
-
-def seen_among(tx: Tx, group_id: int, keys: Collection[bytes]) -> dict[bytes, str]:
-    """Of these keys those that were seen, with what was answered."""
-    known = select(seen.c.key, seen.c.reply).where(seen.c.group_id == group_id, seen.c.key.in_(keys))
-    return {bytes(row.key): row.reply for row in tx.execute(known)}
 
 
 def forget(tx: Tx, before: datetime) -> int:

@@ -8,7 +8,7 @@ the row.  Events and notifications ring bells; these rows are the truth.
 | --- | --- | --- | --- | --- |
 | posts | held → due → taken → done; held → rejected, discarded, expired; rejected, discarded → held (undo) | no 250 was given: the sender tries again, `seen` makes a second copy a no-op | the row is there | lease |
 | fan-out cursor | grows by chunk | chunk not there | chunk there; (edition, recipient) is unique | lease, cursor |
-| deliveries | due → taken → sent, failed, dropped; taken → due | the copy may have gone, its outcome not written (RFC 1047): sent twice, at most the transactions in flight plus 16 | outcome written | lease; `give_back` at the node's start |
+| deliveries | due → taken → sent, failed, dropped; taken → due | the copy may have gone, its outcome not written (RFC 1047): sent twice, at most the transactions in flight plus 16 | outcome written | lease; `give_back` at the start of the node or the process |
 | tokens | open → used, expired | not redeemed | redeemed with its effect: same transaction | – |
 | jobs | due → taken → due later | not done | done twice at worst: jobs are idempotent | lease |
 | journal | there → gone | no line, and no 250 either | appended; the file's tail tells which lines it has already | next append |
@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, Table, func, literal_column, select, update
 
+from listserv.store.bells import ring
 from listserv.store.db import Tx
 
 LEASE = timedelta(seconds=20)
@@ -74,23 +75,37 @@ def renew(tx: Tx, queue: Table, node: str, ids: Collection[int], now: datetime) 
     tx.execute(held.values(lease=now + LEASE))
 
 
-def lapsed(tx: Tx, queue: Table, now: datetime) -> bool:
-    """Whether any lease has run out."""
+def next_due(tx: Tx, queue: Table) -> datetime | None:
+    """When the row that has waited longest is due, or was; None when none waits."""
     c = queue.c
-    return tx.execute(select(c.id).where(is_taken(queue), c.lease <= now).limit(1)).first() is not None
+    return tx.execute(select(c.due).where(is_due(queue)).order_by(c.due, c.id).limit(1)).scalar_one_or_none()
+
+
+def next_lapse(tx: Tx, queue: Table) -> datetime | None:
+    """When the first lease runs out, or has; None when nothing is taken."""
+    c = queue.c
+    return tx.execute(select(c.lease).where(is_taken(queue)).order_by(c.lease).limit(1)).scalar_one_or_none()
 
 
 def reclaim(tx: Tx, queue: Table, now: datetime) -> int:
     """Rows whose lease ran out, due again at once: their node is dead or stuck."""
     c = queue.c
     lapsed = update(queue).where(is_taken(queue), c.lease <= now)
+    ring(tx, queue.name)
     return tx.execute(lapsed.values(state="due", lease=None, node=None, due=now)).rowcount
 
 
-def give_back(tx: Tx, queue: Table, node: str, now: datetime) -> int:
-    """At its start: what this node's former run had in hand when it was killed, due at once."""
+def give_back(tx: Tx, queue: Table, claimant: str, now: datetime, *, below: bool = False) -> int:
+    """At its start: what this claimant's former run had in hand when it was killed, due at once.
+
+    `below`: and what all processes of this node had, `node/1`, `node/2` …, however many there were.
+    """
     c = queue.c
-    mine = update(queue).where(is_taken(queue), c.node == node)
+    own = c.node == claimant
+    mine = update(queue).where(
+        is_taken(queue), own | c.node.startswith(f"{claimant}/", autoescape=True) if below else own
+    )
+    ring(tx, queue.name)
     return tx.execute(mine.values(state="due", lease=None, node=None, due=now)).rowcount
 
 

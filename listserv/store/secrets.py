@@ -4,6 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, insert, select
 
+from listserv.store.bells import ring
 from listserv.store.db import Tx
 from listserv.store.schema import secrets
 
@@ -27,3 +28,5 @@ def get(tx: Tx, name: str) -> bytes | None:
 
 def remove(tx: Tx, name: str) -> None:
     tx.execute(delete(secrets).where(secrets.c.name == name))
+    if name == PAUSED:
+        ring(tx, "deliveries")

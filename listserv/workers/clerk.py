@@ -9,6 +9,7 @@ from listserv.store import journal
 from listserv.store.db import Database
 
 LINES = 500  # in one go
+PAUSE = 0.05  # seconds between two goes: each looks what stands in the file already, and waits for the disk
 TIDY_EVERY = timedelta(hours=1)
 
 

@@ -8,39 +8,35 @@ from listserv.flows import expiring
 from listserv.flows.site import Site
 from listserv.store import queue, schema
 from listserv.store.db import Database, Tx
+from listserv.workers.loop import between
 
 log = logging.getLogger("listserv.clock")
 
 AFTER_A_FAILURE = timedelta(minutes=10)
-LEASES_EVERY = timedelta(seconds=5)
 QUEUES = (schema.posts, schema.deliveries, schema.jobs)
 
 
 class Clock:
-    """`once` is the body of its loop; `told` is called when jobs may have made deliveries."""
+    """`once` is the body of its loop, `nap` how long it may sleep: until a job is due or a lease runs out."""
 
-    def __init__(self, db: Database, site: Site, clock: Callable[[], datetime], told: Callable[[], None]) -> None:
+    def __init__(self, db: Database, site: Site, clock: Callable[[], datetime]) -> None:
         self._db = db
         self._site = site
         self._clock = clock
-        self._told = told
-        self._leases_at: datetime | None = None
 
     async def once(self) -> bool:
         await self._reclaim()
-        done = await self._db.write(run_one, self._site, self._clock())
-        if done:
-            self._told()
-        return done
+        return await self._db.write(run_one, self._site, self._clock())
+
+    async def nap(self) -> float:
+        return between(self._clock(), await self._db.read(_next))
 
     async def _reclaim(self) -> None:
         """What dead or stuck nodes hold comes back when its lease has run out."""
         now = self._clock()
-        if self._leases_at is not None and abs(now - self._leases_at) < LEASES_EVERY:
-            return
-        self._leases_at = now
-        if await self._db.read(_any_lapsed, now) and await self._db.write(_reclaim, now):
-            self._told()
+        lapse = await self._db.read(_next_lapse)
+        if lapse is not None and lapse <= now:
+            await self._db.write(_reclaim, now)
 
 
 def run_one(tx: Tx, site: Site, now: datetime) -> bool:
@@ -61,9 +57,15 @@ def run_one(tx: Tx, site: Site, now: datetime) -> bool:
     return bool(rows)
 
 
-def _any_lapsed(tx: Tx, now: datetime) -> bool:
-    return any(queue.lapsed(tx, table, now) for table in QUEUES)
+def _next(tx: Tx) -> datetime | None:
+    found = (queue.next_due(tx, schema.jobs), _next_lapse(tx))
+    return min((at for at in found if at), default=None)
 
 
-def _reclaim(tx: Tx, now: datetime) -> bool:
-    return sum(queue.reclaim(tx, table, now) for table in QUEUES) > 0
+def _next_lapse(tx: Tx) -> datetime | None:
+    return min((at for table in QUEUES if (at := queue.next_lapse(tx, table))), default=None)
+
+
+def _reclaim(tx: Tx, now: datetime) -> None:
+    for table in QUEUES:
+        queue.reclaim(tx, table, now)

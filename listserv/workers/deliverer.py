@@ -24,7 +24,7 @@ from listserv.net.relay import Relay
 from listserv.store import deliveries, queue, schema
 from listserv.store.db import Database
 from listserv.store.deliveries import Delivery, Settled
-from listserv.workers.loop import AFTER_A_FAULT, NAP, Bell
+from listserv.workers.loop import AFTER_A_FAULT, DOZE, Bell, until_due
 from listserv.workers.recorder import Recorder
 from listserv.workers.turns import Turn, Turns
 
@@ -148,14 +148,14 @@ class Deliverer:
             await self._step_aside()
         wanted = self._wanted()
         if not wanted:
-            return NAP
+            return DOZE
         self._ended, self._claimed_at = 0, self._seconds()
         clogged = self._turns.clogged()
         claim = delivering.claim_deliveries
-        claimed = await self._db.write(claim, self._site.node, self._clock(), wanted, self._last_edition, clogged)
+        claimed = await self._db.write(claim, self._site.claimant, self._clock(), wanted, self._last_edition, clogged)
         self._may_be_more = bool(claimed)
         await self._hand_out(claimed)
-        return 0.0 if claimed else NAP
+        return 0.0 if claimed else await until_due(self._db, schema.deliveries, self._clock())
 
     def _wanted(self) -> int:
         """How many to claim: none while more than half of what goes out soon is here, unless all of it is blocked."""
@@ -370,4 +370,4 @@ class Deliverer:
             if self._in_hand:
                 with contextlib.suppress(Exception):  # said by the others; a lost lease means a second copy, not a loss
                     ids = sorted(self._in_hand)
-                    await self._db.write(queue.renew, schema.deliveries, self._site.node, ids, self._clock())
+                    await self._db.write(queue.renew, schema.deliveries, self._site.claimant, ids, self._clock())

@@ -1,20 +1,41 @@
 """Work, rest, and the bell: what every worker's loop is made of.
 
-A bell is only an alarm clock; the rows are the truth, and a nap finds what nobody rang for.
+A bell is only an alarm clock; the rows are the truth, and a nap finds what nobody rang for.  A nap lasts until the
+next row is due, and never longer than NAP: so a lease that runs out after 20 s is noticed within 30.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from sqlalchemy import Table
+
+from listserv.store import queue
+from listserv.store.db import Database
 
 log = logging.getLogger("listserv.workers")
 
-NAP = 1.0  # seconds: how late a worker may learn of another process's commit
+NAP = 10.0  # seconds: how late a worker may learn of a commit whose bell was lost
+DOZE = 1.0  # seconds before the next look at rows that are due and cannot be had: paused, or in another's hand
 AFTER_A_FAULT = 2.0  # seconds before the next try when the database or our own code has failed
 
 
+async def until_due(db: Database, table: Table, now: datetime) -> float:
+    """How long a worker may nap that has found nothing to do in this queue, in seconds."""
+    return between(now, await db.read(queue.next_due, table))
+
+
+def between(now: datetime, due: datetime | None) -> float:
+    """Seconds until then, at most NAP; DOZE when it is over."""
+    if due is None:
+        return NAP
+    seconds = (due - now).total_seconds()
+    return min(seconds, NAP) if seconds > 0 else DOZE
+
+
 class Bell:
-    """Rung after a commit on this node: there may be work."""
+    """Rung after a commit: there may be work."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -32,14 +53,31 @@ class Bell:
         self._event.clear()
 
 
-class Worker:
-    """Calls `once` again and again while it finds something to do, and naps when it does not."""
+async def _long() -> float:
+    return NAP
 
-    def __init__(self, name: str, once: Callable[[], Awaitable[bool]], *, nap: float = NAP) -> None:
+
+class Worker:
+    """Calls `once` again and again while it finds something to do, and naps when it does not.
+
+    `table` is the queue whose bell wakes it; `nap` says how long to sleep without one.
+    `pause` seconds lie between two turns that find something: so what comes meanwhile is done in one go.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        once: Callable[[], Awaitable[bool]],
+        table: Table,
+        nap: Callable[[], Awaitable[float]] = _long,
+        pause: float = 0.0,
+    ) -> None:
         self.name = name
+        self.table = table
         self.bell = Bell()
         self._once = once
         self._nap = nap
+        self._pause = pause
         self._stopping = False
 
     async def run(self) -> None:
@@ -47,12 +85,15 @@ class Worker:
         while not self._stopping:
             try:
                 found = await self._once()
+                nap = 0.0 if found else await self._nap()
             except Exception:  # a bug of ours, or no database: say so and go on
                 log.exception("%s failed; it tries again in %s s", self.name, AFTER_A_FAULT)
                 await self.bell.wait(AFTER_A_FAULT)
                 continue
             if not found and not self._stopping:
-                await self.bell.wait(self._nap)
+                await self.bell.wait(nap)
+            elif self._pause:
+                await asyncio.sleep(self._pause)
 
     def stop(self) -> None:
         self._stopping = True

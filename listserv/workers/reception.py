@@ -18,6 +18,9 @@ from listserv.store.db import Database
 LARGE = 100_000  # bytes; reading more than this is done beside the event loop
 CROWDED = 1_000_000  # deliveries that wait; beyond it senders keep their mail
 BUSY_CHECKED_EVERY = 5.0  # seconds
+WELCOME_FOR = 1.0  # seconds in which a recipient that was welcome is not looked up again
+WELCOMES = 1000  # addresses
+WINDOW, MANY = 0.05, 10  # so many messages in so many seconds, twice: others let the listener go first
 WRITTEN_ANEW = 2  # times the largest message has to be free on the disk
 
 GUESSING = Reply(450, "4.7.1", "too many confirmations that do not exist came from you; please try again later")
@@ -26,7 +29,7 @@ NO_SPACE = Reply(452, "4.3.1", "not enough space; please try again later")
 
 
 class Reception:
-    """The house of `net.house.House`.  `told` is called after each commit that may have made work.
+    """The house of `net.house.House`.
 
     authenticator  None where nothing is to be checked
     """
@@ -36,34 +39,57 @@ class Reception:
         db: Database,
         site: Site,
         clock: Callable[[], datetime],
-        told: Callable[[], None],
         data_dir: Path,
         authenticator: Authenticator | None = None,
     ) -> None:
         self._db = db
         self._site = site
         self._clock = clock
-        self._told = told
         self._data_dir = data_dir
         self._authenticator = authenticator
         self._guesses = Guesses()
+        self._welcome: dict[str, float] = {}  # address → until when
+        self._began, self._before, self._since = 0.0, 0, 0
         self._looked_at = -BUSY_CHECKED_EVERY
         self._answer: Reply | None = None
 
     async def recipient(self, peer: Peer, mail_from: str, address: str) -> Reply | None:
+        now = asyncio.get_running_loop().time()
+        if self._welcome.get(address, 0.0) > now:
+            return None
         if "confirm+" in address.lower() and not peer.trusted and self._guesses.too_many(peer.ip, self._clock()):
             return GUESSING
         refusal = await self._db.read(receiving.welcome, self._site, address)
+        if refusal is None and "+" not in address:  # who bears a tag or a token comes once
+            self._remember(address, now)
         if refusal is receiving.NO_CONFIRMATION and not peer.trusted:
             self._guesses.wrong(peer.ip, self._clock())
         if refusal is not None and "bounces+" in address.lower():
             group = await self._db.read(receiving.forged_return_path, self._site, address)
             if group is not None:
                 await self._db.write(receiving.note_forgery, self._site, peer, mail_from, group, self._clock())
-                self._told()
         return refusal
 
+    def _remember(self, address: str, now: float) -> None:
+        """A welcome only, and not for long: the transaction that takes the message looks again and decides."""
+        if len(self._welcome) >= WELCOMES:
+            self._welcome.clear()
+        self._welcome[address] = now + WELCOME_FOR
+
+    def rush(self) -> bool:
+        """Many messages have just come in."""
+        return self._before + self._since >= MANY and asyncio.get_running_loop().time() - self._began < 2 * WINDOW
+
+    def _count(self) -> None:
+        """In two windows, the last whole one and the one that has begun."""
+        now = asyncio.get_running_loop().time()
+        if now - self._began >= WINDOW:
+            self._before = self._since if now - self._began < 2 * WINDOW else 0
+            self._began, self._since = now, 0
+        self._since += 1
+
     async def accept(self, envelope: Envelope, content: bytes) -> Sequence[Reply]:
+        self._count()
         hostname = self._site.hostname
         if len(content) > LARGE:
             read = await asyncio.to_thread(reading.read, content, envelope, hostname)
@@ -72,9 +98,7 @@ class Reception:
         if self._authenticator is not None:
             evidence = await self._authenticator.check(read.message, read.author, envelope)
             envelope = replace(envelope, evidence=evidence)
-        replies = await self._db.write(receiving.take, self._site, envelope, read)
-        self._told()
-        return replies
+        return await self._db.write(receiving.take, self._site, envelope, read)
 
     async def busy(self) -> Reply | None:
         """Looked up every few seconds: space for the largest message, and a queue that is not endless."""

@@ -57,6 +57,28 @@ def test_a_line_stands_in_the_file_of_its_day_and_the_path_is_a_link_to_the_newe
     assert ids(tmp_path) == [1, 3, 2]
 
 
+def test_a_file_is_searched_only_when_somebody_else_has_written_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = journal(tmp_path), journal(tmp_path)
+    searched: list[str] = []
+    there = Journal._there
+
+    def noted(self: Journal, day: str, lines: list[bytes]) -> frozenset[bytes]:
+        searched.append(day)
+        return there(self, day, lines)
+
+    monkeypatch.setattr(Journal, "_there", noted)
+    ours.append([row(1)])
+    ours.append([row(1), row(2)])  # whose rows did not go
+    ours.append([row(1), row(2), row(3)])
+    assert len(searched) == 1
+    theirs.append([row(3), row(4)])
+    ours.append([row(4), row(5)])
+    assert len(searched) == 3
+    assert ids(tmp_path) == [1, 2, 3, 4, 5]
+
+
 def test_the_day_changes_at_midnight_utc_wherever_the_server_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from listserv import supervisor
 from listserv.cli import checkup
 from listserv.cli.checkup import Status
+from listserv.daemon import Role, locked
+from listserv.settings import Settings
+from listserv.supervisor import Kept
 from tests.cli.shell import Shell
 from tests.kit.house import house
 from tests.kit.nameserver import Nameserver, nameserver
@@ -53,6 +58,20 @@ def found(shell: Shell, *args: str) -> dict[str, dict[str, Any]]:
 
 async def checked(shell: Shell, *args: str) -> dict[str, dict[str, Any]]:
     return await asyncio.to_thread(found, shell, *args)
+
+
+def test_a_process_that_dies_again_and_again_is_named(tmp_path: Path) -> None:
+    settings, now = Settings.default(tmp_path), datetime.now(UTC)
+    dead = (now.timestamp() - 400, now.timestamp() - 200, now.timestamp() - 1)
+    said = [Kept("main process", 7), Kept("delivery process 1", 8, dead[1:], "by SIGSEGV")]
+    said.append(Kept("delivery process 2", 9, dead, "by SIGKILL"))
+    (tmp_path / supervisor.FILE).write_bytes(msgspec.json.encode(said))
+    assert list(checkup.processes(settings, now)) == []  # nobody runs: that file is old
+    with locked(tmp_path, Role.ALL):
+        main, first, second = checkup.processes(settings, now)
+        assert (main.status, first.status, second.status) == (Status.OK, Status.OK, Status.WRONG)
+        assert "delivery process 2 ended 3 times in the last 10 minutes, last by SIGKILL" in second.detail
+        assert all(found.status is Status.OK for found in checkup.processes(settings, now + timedelta(minutes=10)))
 
 
 async def test_a_house_in_order_is_ok_in_every_line(ready: Shell) -> None:

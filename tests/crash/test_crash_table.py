@@ -36,11 +36,11 @@ OPEN = [  # (line of the table, point)
     ("posts: before the commit", "take:before:13"),
     ("posts: after it, before the 250", "take:after:13"),
     ("posts: claimed", "claim_post:after:9"),
-    ("posts: edition not yet saved", "save:before:9"),
-    ("posts: edition saved", "save:after:9"),
-    ("fan-out: chunk not there", "fan_out:before:9"),
-    ("fan-out: chunk there", "fan_out:after:9"),
-    ("fan-out: not yet finished", "finish:before:9"),
+    ("posts: edition not yet saved", "hand_out:before:9"),
+    ("posts: edition saved, first chunk there", "hand_out:after:9"),
+    ("fan-out: chunk not there", "go_on:before:9"),
+    ("fan-out: chunk there", "go_on:after:9"),
+    ("fan-out: not yet finished", "go_on:before:10"),
     ("deliveries: claimed, nothing sent", "claim_deliveries:after:9"),
     ("deliveries: sent, outcome not written", "record:before:20"),
     ("deliveries: outcome written", "record:after:20"),
@@ -50,11 +50,22 @@ OPEN = [  # (line of the table, point)
     ("jobs: done", "run_one:after:2"),
 ]
 
+SHARED = [  # the same, with two delivery processes: one of all dies, or all die
+    ("posts: after the commit, before the 250", "take:after:13"),
+    ("posts: edition saved", "hand_out:after:9"),
+    ("fan-out: chunk there", "go_on:after:9"),
+    ("deliveries: claimed, nothing sent", "claim_deliveries:after:5"),
+    ("deliveries: sent, outcome not written", "record:before:10"),
+    ("deliveries: outcome written", "record:after:10"),
+    ("posts: before the commit", "take:before:13:all"),
+    ("deliveries: sent, outcome not written", "record:before:10:all"),
+]
+
 
 class Server:
     """The daemon as a child process, started again when it has died."""
 
-    def __init__(self, folder: Path, url: str, world: World) -> None:
+    def __init__(self, folder: Path, url: str, world: World, processes: int) -> None:
         self.config = folder / "listserv.toml"
         self.port = 0
         self.child: asyncio.subprocess.Process | None = None
@@ -62,6 +73,7 @@ class Server:
             f'[site]\nhostname = "lists.example"\ndomains = ["lists.example"]\n[database]\nurl = "{url}"\n'
             f'[smtp]\nauthenticate = false\nlisten = ["unix:{folder}/smtp"]\n[http]\nlisten = []\n'
             f'[relay]\nhost = "{world.host}"\nport = {world.port}\ntls = "none"\nconnections = {LINES}\n'
+            f"[workers]\nprocesses = {processes}\n"
         )
         self.socket = f"{folder}/smtp"
 
@@ -112,16 +124,19 @@ class Server:
 
 
 @asynccontextmanager
-async def killed(point: str, url: str, folder: Path, *, moderated: bool = False) -> AsyncIterator[tuple[Server, World]]:
-    """A server with its group, doomed to die at this point; started again, once, when it has."""
+async def killed(
+    point: str, url: str, folder: Path, *, moderated: bool = False, processes: int = 1
+) -> AsyncIterator[tuple[Server, World]]:
+    """A server with its group, doomed to die at this point; started again, once, when all of it has."""
     async with World() as world:
-        server = Server(folder, url, world)
+        server = Server(folder, url, world, processes)
         database = Database(url if url.startswith("postgresql") else f"sqlite:///{folder}/listserv.db")
         upgrade(database)
         database.write_now(_group, moderated)
         database.close()
         await server.start(point)
-        revived = asyncio.create_task(_revive(server))
+        whole = processes == 1 or point.endswith(":all")
+        revived = asyncio.create_task(_revive(server) if whole else until((folder / "died").exists, 60))
         try:
             yield server, world
             await asyncio.wait_for(revived, 30)
@@ -158,7 +173,19 @@ def arrived(world: World) -> Counter[tuple[str, str]]:
 
 @pytest.mark.parametrize(("line", "point"), OPEN, ids=[point for _, point in OPEN])
 async def test_nothing_that_got_its_250_is_lost(url: str, folder: Path, line: str, point: str) -> None:
-    async with killed(point, url, folder) as (server, world):
+    await _send_and_see(url, folder, point, 1)
+
+
+@pytest.mark.parametrize(("line", "point"), SHARED, ids=[point for _, point in SHARED])
+async def test_nothing_is_lost_when_one_of_several_processes_dies_or_all(
+    url: str, folder: Path, line: str, point: str
+) -> None:
+    await _send_and_see(url, folder, point, 2)
+
+
+async def _send_and_see(url: str, folder: Path, point: str, processes: int) -> None:
+    """60 posts go to 40 members while somebody dies; then everybody has each of them, and hardly anybody twice."""
+    async with killed(point, url, folder, processes=processes) as (server, world):
         letters = [mail("m1@d1.example", GROUP, f"text {n}", f"post {n}") for n in range(POSTS)]
         lanes = [letters[lane::6] for lane in range(6)]
 
@@ -171,7 +198,7 @@ async def test_nothing_that_got_its_250_is_lost(url: str, folder: Path, line: st
         await until(lambda: server.child is not None and lines(folder) >= POSTS)
     copies = arrived(world)
     assert len(copies) == POSTS * MEMBERS
-    assert copies.total() - len(copies) <= LINES + UNRECORDED
+    assert copies.total() - len(copies) <= LINES + UNRECORDED * (2 if point.endswith(":all") else 1)
     log = Journal(folder / "log/access.log", retention_days=90)
     logged = Counter(entry["message_id"] for entry in log.search(action="post.accepted"))
     assert len(logged) == POSTS

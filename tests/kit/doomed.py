@@ -1,9 +1,11 @@
 """The daemon as a process that kills itself with SIGKILL at one chosen point of its work.
 
-    python -m tests.kit.doomed CONFIG [WORK:before|after:N]
+    python -m tests.kit.doomed CONFIG [WORK:before|after:N[:all]]
 
 WORK is the name of a function handed to `Database.write`; the N-th time it runs the process dies, inside its
-transaction (before its commit), or right after the commit and before anybody hears of it.
+transaction (before its commit), or right after the commit and before anybody hears of it.  Where several processes
+do the work, the first one that comes to its N-th time dies; with `all` its parent dies before it.  It happens once:
+the file `died` beside CONFIG says that it has.
 """
 
 import os
@@ -13,13 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from listserv.daemon import Role, run, serve
-from listserv.node import Node
-from listserv.settings import Settings
+from listserv.cli.main import main as listserv
+from listserv.flows import distributing
 from listserv.store.db import Database
 
 
-def doom(work_name: str, when: str, number: int) -> None:
+def doom(work_name: str, when: str, number: int, died: Path, *, everybody: bool) -> None:
     """From now on the N-th call of that work ends this process."""
     left = number
     write = Database.write
@@ -27,7 +28,10 @@ def doom(work_name: str, when: str, number: int) -> None:
     def die() -> None:
         nonlocal left
         left -= 1
-        if left == 0:
+        if left == 0 and not died.exists():
+            died.touch()
+            if everybody:
+                os.kill(os.getppid(), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def doomed(self: Database, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -50,14 +54,11 @@ def doom(work_name: str, when: str, number: int) -> None:
 
 def main() -> None:
     config, *point = sys.argv[1:]
+    distributing.CHUNK = 15  # so that small groups have a fan-out too
     if point:
-        work_name, when, number = point[0].split(":")
-        doom(work_name, when, int(number))
-    node = Node.open(Settings.load(Path(config), {}))
-    try:
-        run(serve(node, Role.ALL, lambda: None, lambda daemon: print("ready", flush=True)))
-    finally:
-        node.close()
+        work_name, when, number, *everybody = point[0].split(":")
+        doom(work_name, when, int(number), Path(config).parent / "died", everybody=bool(everybody))
+    listserv(["--config", config, "run"])
 
 
 if __name__ == "__main__":

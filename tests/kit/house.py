@@ -45,7 +45,7 @@ from listserv.model.envelope import DmarcPolicy, Envelope, Evidence, Peer, Proof
 from listserv.model.group import DEFAULTS, Group, Kind, Mode, Policy, Role
 from listserv.node import Node
 from listserv.settings import Settings
-from listserv.store import accounts, groups, holds, queue, schema
+from listserv.store import accounts, bells, groups, holds, queue, schema
 from listserv.store.db import Tx
 from listserv.store.holds import Held
 from tests.kit.nameserver import Nameserver
@@ -176,8 +176,7 @@ class House:
 
     def ring(self) -> None:
         """There may be work."""
-        for worker in self.daemon._workers:
-            worker.bell.ring()
+        self.daemon._heard(bells.NAMES)
 
     async def quiet(self, timeout: float = 15.0) -> None:
         """Back when nothing is due now: no post, no delivery, no line of the access log."""

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 
 from listserv.store import db as module
 from listserv.store import schema
-from listserv.store.db import Database, Tx, is_reachable
+from listserv.store.db import Database, Tx, is_reachable, known, later
 from tests.kit.database import NOW, located, opened
 
 DUMMY = {"value": b"x", "made_at": NOW}
@@ -68,6 +68,21 @@ def commits(db: Database) -> Iterator[list[int]]:
         event.remove(db._writer, "commit", one)
 
 
+@contextmanager
+def statements(db: Database) -> Iterator[list[str]]:
+    """Grows with each statement of a writer."""
+    seen: list[str] = []
+
+    def one(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        seen.append(statement)
+
+    event.listen(db._writer, "before_cursor_execute", one)
+    try:
+        yield seen
+    finally:
+        event.remove(db._writer, "before_cursor_execute", one)
+
+
 async def together(db: Database, *works: Callable[[Tx], object]) -> list[object]:
     """What became of these, handed in while every writer was busy: results or exceptions."""
     gate = Gate(db)
@@ -95,6 +110,19 @@ async def test_a_group_has_no_more_than_its_limit(db: Database) -> None:
         assert len(done) >= len(db._writers) + 3
 
 
+async def test_where_many_came_together_the_first_waits_for_the_others(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GATHER", 5.0)
+    await together(db, *[lambda tx, n=n: add(tx, f"n{n}") for n in range(4)])
+    with commits(db) as done:
+        first = asyncio.create_task(db.write(add, "a"))
+        await asyncio.sleep(0.05)
+        assert not first.done()
+        await asyncio.gather(first, *(db.write(add, name) for name in ("b", "c", "d")))
+    assert len(done) == 1
+
+
 async def test_a_neighbour_that_fails_undoes_nobody_else(db: Database) -> None:
     def half(tx: Tx) -> None:
         add(tx, "half")
@@ -114,6 +142,58 @@ async def test_a_statement_that_the_database_refuses_undoes_nobody_else(
     results = await together(db, lambda tx: add(tx, "a"), lambda tx: tx.execute(wrong), lambda tx: add(tx, "b"))
     assert isinstance(results[1], Exception)
     assert db.read_now(names) == ["a", "b"]
+
+
+async def test_rows_that_nobody_reads_yet_are_written_in_one_statement_before_the_commit(db: Database) -> None:
+    statement = insert(schema.secrets)
+
+    def work(tx: Tx, name: str) -> list[str]:
+        later(tx, statement, {"name": name, **DUMMY})
+        return names(tx)
+
+    with statements(db) as said:
+        results = await together(db, *[lambda tx, n=n: work(tx, f"n{n}") for n in range(6)])
+    assert results == [[]] * 6
+    assert db.read_now(names) == [f"n{n}" for n in range(6)]
+    assert len([text for text in said if text.startswith("INSERT")]) == 1
+
+
+async def test_rows_of_work_that_failed_are_not_written(db: Database) -> None:
+    statement = insert(schema.secrets)
+
+    def work(tx: Tx, name: str) -> None:
+        later(tx, statement, {"name": name, **DUMMY})
+        if name == "bad":
+            raise ValueError("a fault of ours")
+
+    results = await together(db, *[lambda tx, n=n: work(tx, n) for n in ("a", "bad", "b")])
+    assert isinstance(results[1], ValueError)
+    assert db.read_now(names) == ["a", "b"]
+
+
+def test_rows_go_with_the_savepoint_in_which_they_were_thought_of(db: Database) -> None:
+    statement = insert(schema.secrets)
+
+    def work(tx: Tx) -> None:
+        later(tx, statement, {"name": "before", **DUMMY})
+        with suppress(ValueError), tx.begin_nested():
+            known(tx)["x"] = 1
+            later(tx, statement, {"name": "inside", **DUMMY})
+            raise ValueError("a fault of ours")
+        assert known(tx) == {}
+        later(tx, statement, {"name": "after", **DUMMY})
+
+    db.write_now(work)
+    assert db.read_now(names) == ["after", "before"]
+
+
+def test_what_is_known_ends_with_its_transaction(db: Database) -> None:
+    def learn(tx: Tx) -> int:
+        known(tx)["x"] = 1
+        return len(known(tx))
+
+    assert [db.write_now(learn), db.write_now(lambda tx: len(known(tx)))] == [1, 0]
+    assert db.read_now(learn) == 0
 
 
 async def test_a_lost_race_is_run_again_and_sees_who_won(db: Database) -> None:

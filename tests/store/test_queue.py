@@ -40,7 +40,7 @@ def test_a_lease_runs_out_and_the_late_node_is_ignored(db: Database) -> None:
     # then the late node's outcome changes nothing, nor does its wish to keep the row, and the other's counts
     assert not db.write_now(queue.settle, DELIVERIES, late.id, late.tries, state="failed", done_at=LATER)
     db.write_now(queue.renew, DELIVERIES, "late", [late.id], LATER + LEASE)
-    assert db.read_now(queue.lapsed, DELIVERIES, LATER + LEASE)
+    assert db.read_now(queue.next_lapse, DELIVERIES) == LATER + LEASE
     assert db.write_now(queue.settle, DELIVERIES, claimed.id, claimed.tries, state="sent", done_at=LATER)
     assert db.read_now(queue.size, DELIVERIES) == {"sent": 1}
 
@@ -79,9 +79,9 @@ def test_a_living_node_keeps_what_it_has_in_hand(db: Database) -> None:
     ada, bob = claim(db, "node")
     db.write_now(queue.renew, DELIVERIES, "node", [ada.id], NOW + timedelta(seconds=7))
     db.write_now(queue.renew, DELIVERIES, "node", [], NOW + timedelta(seconds=7))
-    assert db.read_now(queue.lapsed, DELIVERIES, LATER)
+    assert db.read_now(queue.next_lapse, DELIVERIES) == bob.lease <= LATER
     assert db.write_now(queue.reclaim, DELIVERIES, LATER) == 1
-    assert not db.read_now(queue.lapsed, DELIVERIES, LATER)
+    assert db.read_now(queue.next_lapse, DELIVERIES) == NOW + timedelta(seconds=7) + LEASE
     assert [row.id for row in claim(db, "other", now=LATER)] == [bob.id]
     assert db.write_now(queue.settle, DELIVERIES, ada.id, ada.tries, state="sent")
 
@@ -93,6 +93,25 @@ def test_at_its_start_a_node_gives_back_its_own_and_nobody_elses(db: Database) -
     assert db.write_now(queue.give_back, DELIVERIES, "node", NOW) == 1
     [again] = claim(db, "node")
     assert (again.id, again.tries) == (mine.id, 2)
+
+
+def test_a_process_gives_back_its_own_and_a_node_what_all_its_processes_had(db: Database) -> None:
+    db.write_now(edition, [f"m{n}@a.example" for n in range(6)])
+    for claimant in ("node", "node/1", "node/2", "node/12", "node-2/1", "other"):
+        claim(db, claimant, 1)
+    assert db.write_now(queue.give_back, DELIVERIES, "node/1", NOW) == 1
+    assert db.write_now(queue.give_back, DELIVERIES, "node", NOW, below=True) == 3
+    assert db.read_now(queue.size, DELIVERIES) == {"due": 4, "taken": 2}
+
+
+def test_the_next_due_row_and_the_next_lapse_say_how_long_one_may_sleep(db: Database) -> None:
+    assert db.read_now(queue.next_due, DELIVERIES) is db.read_now(queue.next_lapse, DELIVERIES) is None
+    db.write_now(edition, ["ada@a.example"], NOW + timedelta(minutes=5))
+    db.write_now(edition, ["bob@b.example"], NOW - timedelta(minutes=5))
+    assert db.read_now(queue.next_due, DELIVERIES) == NOW - timedelta(minutes=5)
+    claim(db, "node", 1)
+    assert db.read_now(queue.next_due, DELIVERIES) == NOW + timedelta(minutes=5)
+    assert db.read_now(queue.next_lapse, DELIVERIES) == NOW + LEASE
 
 
 def test_what_is_done_is_in_nobodys_way(db: Database) -> None:
@@ -171,9 +190,11 @@ WORKS = {
     "claim": lambda tx: queue.claim(tx, DELIVERIES, "node", NOW, 10),
     "turns": lambda tx: deliveries.claim(tx, "node", NOW, 10, 1, ["d1.example"]),
     "longer_than": lambda tx: queue.longer_than(tx, DELIVERIES, 20),
-    "lapsed": lambda tx: queue.lapsed(tx, DELIVERIES, NOW),
+    "next_due": lambda tx: queue.next_due(tx, DELIVERIES),
+    "next_lapse": lambda tx: queue.next_lapse(tx, DELIVERIES),
     "reclaim": lambda tx: queue.reclaim(tx, DELIVERIES, NOW),
-    "give_back": lambda tx: queue.give_back(tx, DELIVERIES, "node", NOW),
+    "give_back": lambda tx: queue.give_back(tx, DELIVERIES, "node/1", NOW),
+    "give_back of all": lambda tx: queue.give_back(tx, DELIVERIES, "node", NOW, below=True),
 }
 
 
