@@ -26,13 +26,18 @@ from functools import cache, partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
     Dialect,
     Engine,
     Executable,
+    Text,
     UpdateBase,
+    any_,
+    bindparam,
     create_engine,
     event,
     func,
@@ -303,6 +308,21 @@ def run_many(tx: Tx, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -
     """
     sql, names = _compiled(statement, tx.dialect)
     tx.exec_driver_sql(sql, [tuple([row[name] for name in names]) for row in rows] if names else list(rows))
+
+
+def among(dialect: Dialect, column: Column[int], name: str) -> ColumnElement[bool]:
+    """Whether the column's value is one of those of the parameter `name`, which `numbers` makes.
+
+    Unlike IN it is the same statement for any number of them.
+    """
+    if dialect.name == "sqlite":
+        return column.in_(select(func.json_each(bindparam(name, type_=Text)).table_valued("value").c.value))
+    return column == any_(bindparam(name, type_=ARRAY(BigInteger)))
+
+
+def numbers(dialect: Dialect, values: Collection[int]) -> Any:
+    """The parameter of `among`."""
+    return f"[{','.join(map(str, values))}]" if dialect.name == "sqlite" else list(values)
 
 
 def native(tx: Tx, kind: TypeEngine[T], value: T) -> Any:

@@ -6,17 +6,32 @@ from datetime import datetime
 from functools import cache, partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, delete, exists, func, insert, literal, literal_column, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.sql.dml import Update
 
 from listserv.model.group import Group, Mode
 from listserv.store import groups, queue
 from listserv.store.bells import ring
-from listserv.store.db import Tx, carried, native, octets, run_many
+from listserv.store.db import Tx, among, carried, native, numbers, octets, run_many
 from listserv.store.queue import is_due, is_taken
 from listserv.store.schema import deliveries, editions, mailboxes, messages, posts, subscriptions
 
 EDITIONS = 4  # that share a claim
+FEW = 3  # that ended alike are not worth a statement of their own
 SHARE = 16  # deliveries that each has at least
 MOST_EDITIONS = 64  # in one claim, when each has few
 _FRESH = deliveries.c.tries == literal_column("0")  # literals, as in `queue.is_due`: partial indexes stand behind them
@@ -257,36 +272,47 @@ def load(tx: Tx, edition_id: int, site_domain: str) -> Loaded | None:
 
 
 def settle(tx: Tx, settled: Sequence[Settled], now: datetime) -> None:
-    """Write down how these claims ended; a claim that is no longer ours changes nothing."""
+    """Write down how these claims ended; a claim that is no longer ours changes nothing.
+
+    Those that ended alike are one statement, as all recipients of one transaction do.
+    """
+    alike: dict[tuple[int, str, datetime | None, str], list[int]] = {}
+    for s in settled:
+        again = s.due if s.state == "due" else None
+        alike.setdefault((s.tries, s.state, again, s.reply[:500]), []).append(s.id)
     moment: Callable[[datetime], Any] = cache(partial(native, tx, deliveries.c.due.type))
-    run_many(
-        tx,
-        _SETTLE,
-        [
-            {
-                "b_id": s.id,
-                "b_tries": s.tries,
-                "b_state": s.state,
-                "b_due": moment(s.due),
-                "b_reply": s.reply[:500],
-                "b_done_at": None if s.state == "due" else moment(now),
-            }
-            for s in settled
-        ],
-    )
+    rows = []
+    for (tries, state, again, reply), ids in alike.items():
+        values = {
+            "b_tries": tries,
+            "b_state": state,
+            "b_due": moment(again or now),
+            "b_reply": reply,
+            "b_done_at": None if again else moment(now),
+        }
+        if len(ids) > FEW:
+            run_many(tx, _settle_all(tx.dialect), [{"b_ids": numbers(tx.dialect, ids), **values}])
+        else:
+            rows += [{"b_id": id, **values} for id in ids]
+    if rows:
+        run_many(tx, _SETTLE, rows)
     ended = {s.notice for s in settled if s.notice is not None and s.state != "due"}
     if ended:
         _forget_words(tx, ended)
 
 
-def _settle() -> Update:
-    d = deliveries.c
-    mine = update(deliveries).where(d.id == bindparam("b_id"), d.tries == bindparam("b_tries"), is_taken(deliveries))
+def _ending(these: ColumnElement[bool]) -> Update:
+    mine = update(deliveries).where(these, deliveries.c.tries == bindparam("b_tries"), is_taken(deliveries))
     values: dict[str, Any] = {name: bindparam("b_" + name) for name in ("state", "due", "reply", "done_at")}
     return mine.values(lease=null(), node=null(), **values)
 
 
-_SETTLE = _settle()
+_SETTLE = _ending(deliveries.c.id == bindparam("b_id"))
+
+
+@cache
+def _settle_all(dialect: Dialect) -> Update:
+    return _ending(among(dialect, deliveries.c.id, "b_ids"))
 
 
 def _forget_words(tx: Tx, ids: Collection[int]) -> None:

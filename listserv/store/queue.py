@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, Table, func, literal_column, select, update
 
 from listserv.store.bells import ring
-from listserv.store.db import Tx
+from listserv.store.db import Tx, among, numbers
 
 LEASE = timedelta(seconds=20)
 
@@ -71,8 +71,8 @@ def settle(tx: Tx, queue: Table, id: int, claim: int, **values: Any) -> bool:
 def renew(tx: Tx, queue: Table, node: str, ids: Collection[int], now: datetime) -> None:
     """A living worker keeps what it has in hand."""
     c = queue.c
-    held = update(queue).where(c.id.in_(ids), c.node == node, is_taken(queue))
-    tx.execute(held.values(lease=now + LEASE))
+    held = update(queue).where(among(tx.dialect, c.id, "ids"), c.node == node, is_taken(queue))
+    tx.execute(held.values(lease=now + LEASE), {"ids": numbers(tx.dialect, ids)})
 
 
 def next_due(tx: Tx, queue: Table) -> datetime | None:

@@ -132,6 +132,28 @@ def test_outcomes_are_written_for_the_claims_that_own_their_rows(db: Database) -
     assert rows[2].reply == said[:500]
 
 
+@pytest.mark.parametrize("replies", [1, 20], ids=["alike", "each its own"])
+def test_many_outcomes_are_written_and_none_for_a_claim_that_was_lost(db: Database, replies: int) -> None:
+    # given twenty in hand, half of which another node has taken over meanwhile
+    db.write_now(edition, [f"m{n}@a.example" for n in range(20)])
+    mine = db.write_now(deliveries.claim, "node", NOW, 20)
+    db.write_now(queue.reclaim, schema.deliveries, NOW + queue.LEASE)
+    theirs = db.write_now(deliveries.claim, "other", NOW + queue.LEASE, 10)
+
+    # when all outcomes come, also those of claims that are lost
+    ended = [Settled(d.id, d.tries, "sent", LATER, f"250 ok {n % replies}") for n, d in enumerate(mine)]
+    db.write_now(deliveries.settle, ended, LATER)
+    assert db.read_now(count, schema.deliveries, state="sent") == 0
+    ended = [Settled(d.id, d.tries, "sent", LATER, f"250 ok {n % replies}") for n, d in enumerate(theirs)]
+    db.write_now(deliveries.settle, ended, LATER)
+
+    # then those of the newer claims count, each with its reply
+    c = schema.deliveries.c
+    done = select(c.id, c.reply, c.done_at, c.node).where(c.state == "sent").order_by(c.id)
+    rows = [tuple(row) for row in db.read_now(lambda tx: tx.execute(done).all())]
+    assert rows == [(d.id, f"250 ok {n % replies}", LATER, None) for n, d in enumerate(theirs)]
+
+
 def claimed(db: Database, limit: int, after: int = 0, avoid: Iterable[str] = (), now: datetime = NOW) -> list[str]:
     return [d.recipient for d in db.write_now(deliveries.claim, "node", now, limit, after, list(avoid))]
 
