@@ -1,0 +1,98 @@
+"""Which cases are measured: what was asked for, thinned to those that tell something of their own."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+from tests.bench.case import Case, Scenario
+
+STYLES = ("personal", "verp", "bulk")
+ENGINES = ("sqlite", "postgresql")
+MEMBERS = (1_000, 10_000, 100_000)
+SESSIONS = (1, 10, 50)
+PROCESSES = (1, 2)
+# Each other program's own ways to deliver.
+PEERS = {"postfix": ("single", "by fifty"), "mlmmj": ("own verp",), "mailman3": ("individual",)}
+MOST_MEMBERS = {"postfix": 10_000, "mlmmj": 10_000, "mailman3": 1_000}  # at more, they take many minutes
+INTAKE_POSTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks for; `every`: all combinations of it."""
+
+    scenarios: tuple[Scenario, ...] = tuple(Scenario)
+    members: tuple[int, ...] = MEMBERS
+    styles: tuple[str, ...] = STYLES
+    signed: tuple[bool, ...] = (True, False)
+    engines: tuple[str, ...] = ENGINES
+    processes: tuple[int, ...] = PROCESSES
+    sessions: tuple[int, ...] = SESSIONS
+    authenticate: tuple[bool, ...] = (False, True)
+    peers: tuple[str, ...] = ()
+    runs: int = 3
+    posts: int = 0  # 0: as many as the scenario has
+    every: bool = False
+
+
+QUICK = Asked(members=(1_000, 10_000), signed=(True,), sessions=(10,), posts=0)
+
+
+def cases(asked: Asked, scenario: Scenario) -> list[Case]:
+    """In the order in which each round measures them: ours and those of the other programs in turn."""
+    few = min(asked.members)
+    match scenario:
+        case Scenario.FANOUT:
+            found = [case for case in _fanout(asked) if asked.every or _tells(case, asked)]
+            return sorted(found, key=lambda case: case.members) + _peers(asked, Case(scenario), asked.members)
+        case Scenario.BIG:
+            return list(_ours(asked, Case(scenario, members=few), [style for style in asked.styles if style != "verp"]))
+        case Scenario.SUSTAINED:
+            case = Case(scenario, members=100, posts=asked.posts or 100, sessions=4)
+            return [*_ours(asked, case, ("personal",)), *_peers(asked, case, (100,))]
+        case Scenario.INTAKE:
+            return list(_intake(asked))
+        case Scenario.LATENCY:
+            return list(_ours(asked, Case(scenario, members=10, posts=asked.posts or 100), ("personal",)))
+        case Scenario.FAR:
+            case = Case(scenario, members=few)
+            return [*_ours(asked, case, ("personal",)), *_peers(asked, case, (few,))]
+
+
+def _fanout(asked: Asked) -> Iterator[Case]:
+    axes = (asked.members, asked.processes, asked.engines, asked.styles, asked.signed)
+    for members, processes, engine, style, signed in product(*axes):
+        yield Case(Scenario.FANOUT, "listserv", style, members, signed, engine, processes)
+
+
+def _tells(case: Case, asked: Asked) -> bool:
+    """Unsigned copies, several processes and PostgreSQL are each looked at where the others are as usual."""
+    usual = (case.signed, case.processes == min(asked.processes), case.engine == asked.engines[0])
+    if case.members == max(asked.members) and case.members > 10_000:
+        return all(usual)
+    return sum(usual) >= 2 and (case.style == "personal" or usual[0])
+
+
+def _ours(asked: Asked, case: Case, styles: Sequence[str]) -> Iterator[Case]:
+    for engine, style in product(asked.engines, styles):
+        yield replace(case, engine=engine, style=style, processes=min(asked.processes))
+
+
+def _peers(asked: Asked, case: Case, sizes: tuple[int, ...]) -> list[Case]:
+    """The other programs at the sizes that they can do in reasonable time."""
+    found = []
+    for peer in asked.peers:
+        for style, members in product(PEERS[peer], sizes):
+            posts = min(case.posts, 10) if peer == "mailman3" else case.posts
+            if members <= MOST_MEMBERS[peer] and not (case.scenario is Scenario.FAR and peer == "mailman3"):
+                found.append(replace(case, program=peer, style=style, members=members, posts=posts, engine=""))
+    return found
+
+
+def _intake(asked: Asked) -> Iterator[Case]:
+    base = Case(Scenario.INTAKE, members=1, posts=asked.posts or INTAKE_POSTS)
+    for sessions in asked.sessions:
+        for engine, authenticate in product(asked.engines, asked.authenticate):
+            yield replace(base, engine=engine, authenticate=authenticate, sessions=sessions)
+        if "postfix" in asked.peers:
+            yield replace(base, program="postfix", style="hold", engine="", sessions=sessions)
