@@ -3,6 +3,7 @@
 import statistics
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Scenario(StrEnum):
@@ -71,3 +72,28 @@ class Result:
     @property
     def figures(self) -> list[str]:
         return list(self.runs[0]) if self.runs else []
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A whole benchmark."""
+
+    command: str
+    machine: dict[str, Any]
+    results: list[Result] = field(default_factory=list)
+    signatures: list[float] = field(default_factory=list)  # one for each round
+    ceiling: Figures = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def signature(self) -> float:
+        """Seconds of processor time for 1,000 RSA-2048 signatures."""
+        return statistics.median(self.signatures)
+
+    @property
+    def faults(self) -> list[str]:
+        return [
+            f"{each.case.scenario} {each.case.size:,} {each.case.name}: {fault}"
+            for each in self.results
+            for fault in each.faults
+        ]

@@ -83,7 +83,7 @@ def _peers(asked: Asked, case: Case, sizes: tuple[int, ...]) -> list[Case]:
     found = []
     for peer in asked.peers:
         for style, members in product(PEERS[peer], sizes):
-            posts = min(case.posts, 10) if peer == "mailman3" else case.posts
+            posts = min(case.posts, 5) if peer == "mailman3" else case.posts
             if members <= MOST_MEMBERS[peer] and not (case.scenario is Scenario.FAR and peer == "mailman3"):
                 found.append(replace(case, program=peer, style=style, members=members, posts=posts, engine=""))
     return found

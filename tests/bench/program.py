@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -43,7 +44,14 @@ def free_port() -> int:
 
 def call(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
     """What it prints; Failed with its last words when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    with tempfile.TemporaryFile() as said:  # not a pipe: what it leaves running would hold that open
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False, env=environment)
+        said.seek(0)
+        words = said.read().decode("utf-8", "replace")
     if done.returncode:
-        raise Failed(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()[-1000:]}")
-    return done.stdout
+        raise Failed(f"{' '.join(command)}: {words.strip()[-1000:]}")
+    return words
+
+
+def nothing() -> None:
+    """For programs that cannot hold what they accept, or need not be told to."""

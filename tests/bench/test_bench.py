@@ -5,22 +5,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import bench, crowd, truth
+from tests.bench import bench, crowd, report, truth
 from tests.bench.case import Case, Scenario
 from tests.bench.sink import Taken
 
 
+@pytest.mark.timeout(300)
 def test_it_measures_what_it_should(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "figures.json"
+    file, page = tmp_path / "figures.json", tmp_path / "page.md"
+    page.write_text(f"before\n{report.BEGIN}\nof yesterday\n{report.END}\nbehind\n")
     scenarios = (Scenario.FANOUT, Scenario.INTAKE, Scenario.LATENCY)
     few = ["--members", "10", "--posts", "3", "--sessions", "2", "--runs", "1", "--styles", "personal"]
     usual = ["--signed", "yes", "--authenticate", "no", "--engines", "sqlite", "--processes", "1"]
     assert bench.main(["--scenarios", ",".join(scenarios), *few, *usual, "--json", str(file)]) == 0
+    assert bench.main(["--read", str(file), "--write", str(page)]) == 0
     said = capsys.readouterr().out
     assert "FAILED" not in said
     measured = json.loads(file.read_text())
-    assert {case["scenario"] for case in measured["cases"]} == set(scenarios)
-    assert all(case["runs"] and not case["faults"] for case in measured["cases"])
+    assert {case["case"]["scenario"] for case in measured["results"]} == set(scenarios)
+    written = page.read_text()
+    assert [written.splitlines()[at] for at in (0, -1)] == ["before", "behind"]
+    assert "of yesterday" not in written
+    assert "| listserv personal sqlite |" in written
+    assert "listserv personal sqlite</text>" in page.with_suffix(".svg").read_text()
+    assert all(case["runs"] and not case["faults"] for case in measured["results"])
 
 
 def test_a_copy_that_is_missing_or_comes_twice_is_a_fault() -> None:
