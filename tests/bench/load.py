@@ -36,7 +36,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One message: when its transaction began, when its last byte was written, when it was answered for, and how."""
+    """One message: when its transaction began, when its content was written, when it was answered for, and how."""
 
     message: Message
     began: int
@@ -131,8 +131,8 @@ def _dialogue(session: _Session, door: Door, waiting: Iterator[Message], sent: l
             yield len(heard) + step.count("\n")
         if heard[-1].startswith(b"354"):
             heard.clear()
-            say(message.content + b".\r\n")
             ended = time.monotonic_ns()
+            say(message.content + b".\r\n")
             yield 1
         sent.append(Sent(message, began, ended, time.monotonic_ns(), heard[-1].decode("utf-8", "replace").strip()))
     heard.clear()

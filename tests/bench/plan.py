@@ -35,7 +35,15 @@ class Asked:
     every: bool = False
 
 
-QUICK = Asked(members=(1_000, 10_000), signed=(True,), sessions=(10,), posts=0)
+QUICK = Asked(
+    scenarios=(Scenario.FANOUT, Scenario.INTAKE, Scenario.LATENCY),
+    members=(1_000, 10_000),
+    signed=(True,),
+    engines=("sqlite",),
+    processes=(1,),
+    sessions=(10,),
+    authenticate=(False,),
+)
 
 
 def cases(asked: Asked, scenario: Scenario) -> list[Case]:
@@ -66,16 +74,17 @@ def _fanout(asked: Asked) -> Iterator[Case]:
 
 
 def _tells(case: Case, asked: Asked) -> bool:
-    """Unsigned copies, several processes and PostgreSQL are each looked at where the others are as usual."""
-    usual = (case.signed, case.processes == min(asked.processes), case.engine == asked.engines[0])
-    if case.members == max(asked.members) and case.members > 10_000:
-        return all(usual)
-    return sum(usual) >= 2 and (case.style == "personal" or usual[0])
+    """What is usual at all sizes; another signature, engine or number of processes at one size, and each alone."""
+    unusual = (case.signed != asked.signed[0], case.processes != asked.processes[0], case.engine != asked.engines[0])
+    if not any(unusual):
+        return True
+    size = max((members for members in asked.members if members <= 10_000), default=min(asked.members))
+    return sum(unusual) == 1 and case.members == size and (case.style != "verp" or unusual[2])
 
 
 def _ours(asked: Asked, case: Case, styles: Sequence[str]) -> Iterator[Case]:
     for engine, style in product(asked.engines, styles):
-        yield replace(case, engine=engine, style=style, processes=min(asked.processes))
+        yield replace(case, engine=engine, style=style, processes=asked.processes[0])
 
 
 def _peers(asked: Asked, case: Case, sizes: tuple[int, ...]) -> list[Case]:

@@ -71,6 +71,8 @@ class Product:
         door = Door(free_port())
         account = usage.open_account("listserv")
         with ExitStack() as stack:
+            if case.engine == "postgresql" and self.server:
+                stack.callback(self.server.drop, url)
             stack.callback(account.close)
             delivery = stack.enter_context(ExitStack())
             for role, domain in _roles(case):
@@ -82,8 +84,6 @@ class Product:
             start = partial(_daemon, account, data / "delivery.toml", "delivery")
             database = self.account if case.engine == "postgresql" else None
             yield Running(door, account, delivery.close, lambda: delivery.enter_context(start()), database)
-        if case.engine == "postgresql" and self.server:
-            self.server.drop(url)
 
     def prepare(self, engine: str, members: int) -> Prepared:
         """Made by the product's own commands, once."""

@@ -14,6 +14,7 @@ started, with the children that each of them has waited for (proc(5), cutime).
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 from abc import abstractmethod
@@ -26,7 +27,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 HZ = os.sysconf("SC_CLK_TCK")
-EVERY = 0.1  # seconds between two looks at the memory
+EVERY = 0.25  # seconds between two looks at the memory
 _numbers = count(1)
 
 
@@ -113,23 +114,29 @@ class Tree:
 
 
 def open_account(name: str) -> Account:
-    """A control group if we may make one, else a tree."""
+    """A control group if we may make one and put processes into it, else a tree."""
     folder = f"listserv-bench-{os.getpid()}-{next(_numbers)}-{name}"
-    places = (
-        ("/sys/fs/cgroup", "cpu.stat", "cgroup v2"),
-        ("/sys/fs/cgroup/cpuacct", "cpuacct.usage", "cgroup v1"),
-    )
-    for place, file, kind in places:
-        if (Path(place) / "cgroup.procs").exists():
-            try:
-                made = Path(place) / folder
-                made.mkdir()
-            except OSError:
-                continue
-            if (made / file).exists():
-                return Group(made, kind)
-            made.rmdir()
+    for place, kind in _places():
+        try:
+            (place / folder).mkdir()
+        except OSError:
+            continue
+        group = Group(place / folder, kind)
+        if subprocess.run(group.command(["true"]), capture_output=True, check=False).returncode == 0:
+            return group
+        group.close()
     return Tree()
+
+
+def _places() -> Iterator[tuple[Path, str]]:
+    """Where there may be control groups that count: cpuacct, all of version 2, and ours there."""
+    root = Path("/sys/fs/cgroup")
+    if (root / "cpuacct" / "cgroup.procs").exists():
+        yield root / "cpuacct", "cgroup v1"
+    if (root / "cgroup.controllers").exists():
+        yield root, "cgroup v2"
+        own = Path("/proc/self/cgroup").read_text().rpartition("::/")[2].strip()
+        yield root / own, "cgroup v2"
 
 
 def exact() -> bool:
