@@ -81,7 +81,7 @@ class Outcome:
     command: str
     machine: dict[str, Any]
     results: list[Result] = field(default_factory=list)
-    signatures: list[float] = field(default_factory=list)  # one for each round
+    signatures: list[float] = field(default_factory=list)  # one before each run
     ceiling: Figures = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 

@@ -54,17 +54,20 @@ def run(asked: Asked, command: str, console: Console) -> Outcome:
             outcome.results += results
             task = progress.add_task(scenario, total=asked.runs * len(results), what="")
             for _ in range(asked.runs):
-                outcome.signatures.append(measure.signatures())
                 for result in results:
                     progress.update(task, what=f"{result.case.size:,} {result.case.name}")
-                    _once(bench, programs[result.case.program], product, result, progress.console)
+                    outcome.signatures.append(measure.signatures())
+                    went_well = _once(bench, programs[result.case.program], product, result)
                     progress.advance(task)
+                    _say(result, went_well, progress.console)
             progress.update(task, what="")
     outcome.machine["load_after"] = usage.load_average()
     return outcome
 
 
-def _once(bench: Bench, program: Program, product: Product, result: Result, console: Console) -> None:
+def _once(bench: Bench, program: Program, product: Product, result: Result) -> bool:
+    """Whether it went well."""
+
     def promised(case: Case, posts: Sequence[Message], taken: Sequence[Taken]) -> list[str]:
         if not case.ours:
             return []
@@ -74,8 +77,17 @@ def _once(bench: Bench, program: Program, product: Product, result: Result, cons
         result.runs.append(bench.run(result.case, program, promised))
     except (Failed, OSError) as fault:
         result.faults.append(str(fault))
-        console.print(f"[red]FAILED[/] {result.case.scenario} {result.case.size:,} {result.case.name}: ", end="")
-        console.print(str(fault), markup=False)
+        return False
+    return True
+
+
+def _say(result: Result, went_well: bool, console: Console) -> None:
+    """A failure at once; without a terminal, which shows the progress, also what went well."""
+    name = f"{result.case.scenario} {result.case.size:,} {result.case.name}"
+    if not went_well:
+        console.print(f"FAILED: {name}: {result.faults[-1]}", markup=False, soft_wrap=True)
+    elif not console.is_terminal:
+        console.print(f"{time.strftime('%H:%M:%S')} {name}", highlight=False, soft_wrap=True)
 
 
 def _possible(asked: Asked) -> tuple[Asked, list[str]]:
