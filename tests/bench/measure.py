@@ -21,7 +21,7 @@ from tests.bench.program import Failed, Program, Running
 from tests.bench.sink import Sink, Taken
 
 SAMPLES = 25  # copies that are looked at in each run
-STALLED = 30.0  # seconds without a copy
+STALLED = 60.0  # seconds without a copy
 FAR = 0.005  # seconds that a far relay takes for each reply
 PAUSE = 0.05  # seconds between two posts to an idle daemon
 

@@ -9,6 +9,7 @@ does not name it, and which has no key of it, delivers.  They share the database
 Intake: role smtp alone, so that what is accepted waits; role delivery before, for the warm-up, and afterwards.
 """
 
+import select
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from tests.kit.process import environment, toml
 
 ROOT = Path(__file__).parents[2]
 LISTSERV = (sys.executable, "-m", "listserv", "--config")
+STARTED = 120.0  # seconds that it may take until it is ready
 STOPPED = 40.0  # seconds that a daemon may take to end
 BROKEN = (" ERROR ", "Traceback")  # what a daemon's log must not have
 
@@ -187,7 +189,8 @@ def _daemon(account: Account, config: Path, role: str) -> Iterator[None]:
             account.adopt(daemon.pid)
         try:
             assert daemon.stdout
-            if not daemon.stdout.readline().startswith(b"ready"):
+            said, _, _ = select.select([daemon.stdout], [], [], STARTED)
+            if not said or not daemon.stdout.readline().startswith(b"ready"):
                 raise Failed(f"the daemon did not start: {log.read_text()[-1000:]}")
             yield
         finally:

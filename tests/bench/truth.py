@@ -11,7 +11,6 @@ from tests.bench.load import Message
 from tests.bench.sink import Taken
 
 NAMED = 3  # examples in a fault
-FIELDS_OF_OURS = (b"DKIM-Signature", b"List-Unsubscribe")
 
 
 def exactly_once(posts: Sequence[Message], members: Collection[str], taken: Iterable[Taken]) -> list[str]:
@@ -45,6 +44,8 @@ def as_promised(case: Case, posts: Sequence[Message], taken: Sequence[Taken], re
             faults.append(f"the signature of {sample.recipients[0]}'s copy does not verify")
         if not case.signed and "dkim-signature" in names:
             faults.append(f"{sample.recipients[0]}'s copy is signed")
+        if case.authenticate and not any(b"dkim=pass" in field.value for field in copy.all("authentication-results")):
+            faults.append(f"{sample.recipients[0]}'s copy does not say that its author's signature was verified")
         if copy.body != bodies.get(sample.message_id):
             faults.append(f"the body of {sample.recipients[0]}'s copy is another")
         leaving |= {field.value for field in copy.fields if field.name == "list-unsubscribe"}
