@@ -14,8 +14,9 @@ from listserv.flows import operating
 from listserv.flows.operating import Done, Over, Result, UnderWay, Unknown
 from listserv.flows.site import Act
 from listserv.node import Node
-from listserv.store import secrets, waiting
+from listserv.store import ledger, secrets, waiting
 from listserv.store.db import Tx
+from listserv.store.ledger import Balance
 from listserv.store.waiting import Status, Waiting
 
 FAILED_FOR = timedelta(days=7)
@@ -39,12 +40,17 @@ def queue() -> None:
 @show.json_option
 @click.pass_obj
 def status(place: Place, as_json: bool) -> None:
-    """How much waits, and for which destinations.  Example: listserv queue status --json"""
+    """How much waits, and for which destinations.  Example: listserv queue status --json
+
+    The JSON also has the accounts of all posts and copies, for which it looks at every row.
+    """
     with place.node() as node:
         found, paused = node.db.read_now(_look, node)
+        accounts = node.db.read_now(ledger.balances) if as_json else ()
     if as_json:
         counts = {name: getattr(found, name) for name in ("due", "taken", "held", "failed")}
-        show.json({**counts, "paused": paused, "destinations": found.destinations})
+        both = {name: _account(each) for name, each in zip(("posts", "copies"), accounts, strict=True)}
+        show.json({**counts, "paused": paused, "destinations": found.destinations, "conservation": both})
         return
     click.echo(f"due     {found.due}\ntaken   {found.taken}\nheld    {found.held}   `listserv hold list`")
     click.echo(f"failed  {found.failed}   in the last 7 days: `listserv queue list --state failed`")
@@ -61,6 +67,10 @@ def status(place: Place, as_json: bool) -> None:
 
 def _look(tx: Tx, node: Node) -> tuple[Status, bool]:
     return waiting.status(tx, node.clock() - FAILED_FOR), secrets.get(tx, secrets.PAUSED) is not None
+
+
+def _account(balance: Balance) -> dict[str, int]:
+    return {"entered": balance.entered, **balance.places, "missing": balance.missing}
 
 
 @queue.command("list")

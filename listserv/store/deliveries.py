@@ -1,5 +1,6 @@
 """Editions and their deliveries: written once, fanned out in chunks, settled in batches."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, delete, exists, func, insert, literal, select, update
 
 from listserv.model.group import Group, Mode
-from listserv.store import groups
+from listserv.store import groups, ledger
 from listserv.store.db import Tx, carried, octets
 from listserv.store.queue import is_due, is_taken
 from listserv.store.schema import deliveries, editions, mailboxes, messages, posts, subscriptions
@@ -102,6 +103,7 @@ def address_to(tx: Tx, edition_id: int, recipients: Iterable[tuple[int | None, s
     ]
     if rows:
         tx.execute(insert(deliveries).values(edition_id=edition_id, state="due", due=now, made_at=now, tries=0), rows)
+        ledger.made(tx, now.date(), edition_id, len(rows))
 
 
 def spared(tx: Tx, group_id: int, author: str, named: Collection[str]) -> tuple[int, ...]:
@@ -154,7 +156,8 @@ def fan_out(
     if spared:
         source = source.where(s.id.not_in(spared))
     columns = ["mailbox_id", "recipient", "destination", "edition_id", "state", "due", "made_at"]
-    tx.execute(insert(deliveries).from_select(columns, source))
+    made = insert(deliveries).from_select(columns, source).execution_options(preserve_rowcount=True)
+    ledger.made(tx, now.date(), edition_id, tx.execute(made).rowcount)
     return int(last), size == limit
 
 
@@ -249,12 +252,13 @@ def drop(tx: Tx, id: int, now: datetime) -> bool:
     return tx.execute(chosen.values(state="dropped", done_at=now, reply="dropped by the operator")).rowcount == 1
 
 
-def sweep(tx: Tx, before: datetime, limit: int = 10_000) -> int:
+def sweep(tx: Tx, before: datetime, now: datetime, limit: int = 10_000) -> int:
     """Remove deliveries that ended before this time, then editions that have none left and will get none."""
     d = deliveries.c
     over = select(d.id).where(d.state.not_in(("due", "taken")), d.done_at < before).limit(limit)
-    removed = tx.execute(delete(deliveries).where(d.id.in_(over))).rowcount
+    states = Counter(tx.execute(delete(deliveries).where(d.id.in_(over)).returning(d.state)).scalars())
+    ledger.gone(tx, now.date(), deliveries, states)
     needed = exists().where(d.edition_id == editions.c.id)
     handed_out = exists().where(posts.c.id == editions.c.post_id, is_due(posts) | is_taken(posts))
     tx.execute(delete(editions).where(editions.c.made_at < before, ~needed, ~handed_out))
-    return removed
+    return states.total()

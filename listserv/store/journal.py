@@ -48,8 +48,3 @@ def count(tx: Tx, day: date, group_id: int | None, what: str, number: int = 1) -
     mine = (c.day == day, c.group_id == (group_id or 0), c.what == what)
     if tx.execute(update(counts).where(*mine).values(number=c.number + number)).rowcount == 0:
         tx.execute(insert(counts).values(day=day, group_id=group_id or 0, what=what, number=number))
-
-
-def counted(tx: Tx, what: str) -> int:
-    """The sum of an aggregate over all days and groups."""
-    return sum(tx.execute(select(counts.c.number).where(counts.c.what == what)).scalars())

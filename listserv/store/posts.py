@@ -1,6 +1,7 @@
 """Messages as they came, and the posts that they are."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, exists, insert, select, update
 
+from listserv.store import ledger
 from listserv.store.db import Tx, carried, octets
 from listserv.store.schema import editions, holds, messages, posts, seen
 
@@ -102,11 +104,14 @@ def seen_among(tx: Tx, group_id: int, keys: Collection[bytes]) -> dict[bytes, st
     return {bytes(row.key): row.reply for row in tx.execute(known)}
 
 
-def forget(tx: Tx, before: datetime) -> int:
+def forget(tx: Tx, before: datetime, now: datetime) -> int:
     """Remove posts that ended before this time and that no hold or edition needs; their number is not used again."""
     over = posts.c.state.in_(("done", "rejected", "discarded", "expired"))
     used = [exists().where(table.c.post_id == posts.c.id) for table in (holds, editions)]
-    return tx.execute(delete(posts).where(over, posts.c.done_at < before, *(~u for u in used))).rowcount
+    removed = delete(posts).where(over, posts.c.done_at < before, *(~u for u in used)).returning(posts.c.state)
+    states = Counter(tx.execute(removed).scalars())
+    ledger.gone(tx, now.date(), posts, states)
+    return states.total()
 
 
 def doubted(key: bytes) -> bytes:

@@ -9,6 +9,7 @@ from sqlalchemy import Select, bindparam, func, insert, or_, select, union, upda
 
 from listserv.model.address import Address
 from listserv.model.group import Mode, Role
+from listserv.store import ledger
 from listserv.store.db import Tx
 from listserv.store.queue import is_due, is_taken
 from listserv.store.schema import accounts, bans, deliveries, editions, mailboxes, posts, subscriptions
@@ -79,9 +80,9 @@ def under_way(tx: Tx, group_id: int) -> tuple[int, int]:
 
 
 def messages_under_way(tx: Tx, group_id: int) -> list[str]:
-    """The Message-IDs of the posts that are not handed out or not delivered to everybody yet."""
+    """The Message-IDs of the posts that are held, not handed out or not delivered to everybody yet."""
     p, e = posts.c, editions.c
-    waiting = select(p.message_id).where(p.group_id == group_id, or_(is_due(posts), is_taken(posts)))
+    waiting = select(p.message_id).where(p.group_id == group_id, p.state.in_(ledger.OPEN))
     copies = _copies(group_id).subquery()
     sent = select(e.message_id).join(copies, copies.c.edition_id == e.id).where(e.kind == "post")
     return list(tx.execute(union(waiting, sent)).scalars())

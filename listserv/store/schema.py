@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0002"  # the newest migration; a database beyond it belongs to a newer program
+VERSION = "0003"  # the newest migration; a database beyond it belongs to a newer program
 
 
 class Moment(TypeDecorator[datetime]):
@@ -48,6 +48,14 @@ class Moment(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _faults() -> tuple[Column[Any], ...]:
+    """How often our own code failed on it since it was last told to try, and how it failed last: a traceback."""
+    return (
+        Column("faults", Integer, nullable=False, server_default=text("0")),
+        Column("fault", String, nullable=False, server_default=""),
+    )
 
 
 metadata = MetaData(
@@ -194,6 +202,7 @@ posts = _table(
     Column("envelope", JSON, nullable=False),
     _moment("received_at"),
     _moment("done_at", nullable=True),
+    *_faults(),
     UniqueConstraint("group_id", "number"),
     *_waiting("posts"),
 )
@@ -292,6 +301,7 @@ editions = _table(
     Column("after", LargeBinary, nullable=False),
     Column("ad_id", Id, nullable=True),
     _moment("made_at"),
+    *_faults(),
 )
 
 deliveries = _table(
