@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TextIO
@@ -63,12 +64,17 @@ class Daemon:
         self.role = role
         self._budget = Budget(_limits(node.settings).memory)
         self._authenticator = authenticator.configured(node.settings) if role in (Role.ALL, Role.SMTP) else None
+        data_dir = node.settings.site.data_dir
+        self._reception = Reception(node.db, node.site, node.clock, self._rang, data_dir, self._authenticator)
         self.listener = (
-            _listener(node, self._rang, self._budget, self._authenticator) if role in (Role.ALL, Role.SMTP) else None
+            _listener(node.settings, self._reception, node.clock, self._budget)
+            if role in (Role.ALL, Role.SMTP)
+            else None
         )
         self.pages: Pages | None = None
         self._grace = grace
         self._stop = asyncio.Event()
+        self._ending: list[Callable[[], None]] = [self._reception.close]
         self._deliverer: Deliverer | None = None
         self._clerk = Clerk(node.db, node.journal, node.site.node, node.clock)
         self._workers = self._make_workers()
@@ -77,6 +83,8 @@ class Daemon:
         async with AsyncExitStack() as stack:
             for file in _locks(self.node.settings.site.data_dir, self.role):
                 stack.callback(file.close)
+            for end in self._ending:
+                stack.callback(end)
             await self._open(stack)
             async with asyncio.TaskGroup() as tasks:
                 working = [tasks.create_task(worker.run(), name=worker.name) for worker in self._workers]
@@ -136,6 +144,7 @@ class Daemon:
         workers = [Worker("clerk", self._clerk.once)]
         if self.role in (Role.ALL, Role.DELIVERY):
             distributor = Distributor(node.db, node.site, node.clock, self._rang, lambda: node.keys.names, self._budget)
+            self._ending.append(distributor.close)
             clock = Clock(node.db, node.site, node.clock, self._rang)
             workers += [Worker("distributor", distributor.once), Worker("clock", clock.once)]
         return workers
@@ -246,16 +255,14 @@ def _locks(data_dir: Path, role: Role) -> list[TextIO]:
     return held
 
 
-def _listener(node: Node, told: Callable[[], None], budget: Budget, checks: Authenticator | None) -> Listener:
-    settings = node.settings
+def _listener(settings: Settings, reception: Reception, clock: Callable[[], datetime], budget: Budget) -> Listener:
     doors = [Door(_address(listen)) for listen in settings.smtp.listen]
     doors += [Door(_address(listen), lmtp=True) for listen in settings.lmtp.listen]
-    reception = Reception(node.db, node.site, node.clock, told, settings.site.data_dir, checks)
     return Listener(
         doors,
         settings.site.hostname,
         reception,
-        node.clock,
+        clock,
         _limits(settings),
         _tls(settings),
         settings.smtp.trusted_networks,

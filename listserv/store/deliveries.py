@@ -233,7 +233,7 @@ def _forget_words(tx: Tx, ids: Sequence[int]) -> None:
     """Notices that nobody waits for any more let go of their words: a token may stand in them."""
     d, e = deliveries.c, editions.c
     theirs = select(d.edition_id).where(d.id.in_(ids))
-    waiting = exists().where(d.edition_id == e.id, is_due(deliveries) | is_taken(deliveries))
+    waiting = exists().where(d.edition_id == e.id, d.state.in_(("due", "taken", "aside")))
     ended = update(editions).where(e.id.in_(theirs), e.kind == "notice", ~waiting)
     tx.execute(ended.values(fields=b"", before=b"", after=b"", digest=None))
 
@@ -247,18 +247,18 @@ def hurry(tx: Tx, now: datetime, id: int | None = None) -> int:
 
 
 def drop(tx: Tx, id: int, now: datetime) -> bool:
-    """The operator gives up a delivery that is due or failed; False when there is none."""
-    chosen = update(deliveries).where(deliveries.c.id == id, deliveries.c.state.in_(("due", "failed")))
+    """The operator gives up a delivery that is due, failed or aside; False when there is none."""
+    chosen = update(deliveries).where(deliveries.c.id == id, deliveries.c.state.in_(("due", "failed", "aside")))
     return tx.execute(chosen.values(state="dropped", done_at=now, reply="dropped by the operator")).rowcount == 1
 
 
 def sweep(tx: Tx, before: datetime, now: datetime, limit: int = 10_000) -> int:
     """Remove deliveries that ended before this time, then editions that have none left and will get none."""
     d = deliveries.c
-    over = select(d.id).where(d.state.not_in(("due", "taken")), d.done_at < before).limit(limit)
+    over = select(d.id).where(d.state.not_in(("due", "taken", "aside")), d.done_at < before).limit(limit)
     states = Counter(tx.execute(delete(deliveries).where(d.id.in_(over)).returning(d.state)).scalars())
     ledger.gone(tx, now.date(), deliveries, states)
     needed = exists().where(d.edition_id == editions.c.id)
-    handed_out = exists().where(posts.c.id == editions.c.post_id, is_due(posts) | is_taken(posts))
+    handed_out = exists().where(posts.c.id == editions.c.post_id, posts.c.state.in_(("due", "taken", "aside")))
     tx.execute(delete(editions).where(editions.c.made_at < before, ~needed, ~handed_out))
     return states.total()

@@ -13,6 +13,7 @@ from listserv.store import ledger
 from listserv.store.db import Tx, carried, octets
 from listserv.store.schema import editions, holds, messages, posts, seen
 
+OVER = ("done", "rejected", "discarded", "expired", "dropped")
 AGEING = timedelta(minutes=30)  # well below the age at which a message nobody needs is swept
 
 
@@ -87,7 +88,7 @@ def move(tx: Tx, id: int, **values: Any) -> None:
 
 def forget_content(tx: Tx, before: datetime) -> int:
     """Finished posts from before this time let go of their bytes."""
-    over = posts.c.state.in_(("done", "rejected", "discarded", "expired"))
+    over = posts.c.state.in_(OVER)
     done = update(posts).where(over, posts.c.done_at < before, posts.c.digest.is_not(None))
     return tx.execute(done.values(digest=None)).rowcount
 
@@ -106,7 +107,7 @@ def seen_among(tx: Tx, group_id: int, keys: Collection[bytes]) -> dict[bytes, st
 
 def forget(tx: Tx, before: datetime, now: datetime) -> int:
     """Remove posts that ended before this time and that no hold or edition needs; their number is not used again."""
-    over = posts.c.state.in_(("done", "rejected", "discarded", "expired"))
+    over = posts.c.state.in_(OVER)
     used = [exists().where(table.c.post_id == posts.c.id) for table in (holds, editions)]
     removed = delete(posts).where(over, posts.c.done_at < before, *(~u for u in used)).returning(posts.c.state)
     states = Counter(tx.execute(removed).scalars())

@@ -34,6 +34,10 @@ def is_taken(queue: Table) -> ColumnElement[bool]:
     return queue.c.state == literal_column("'taken'")
 
 
+def is_aside(queue: Table) -> ColumnElement[bool]:
+    return queue.c.state == literal_column("'aside'")
+
+
 def claim(
     tx: Tx, queue: Table, node: str, now: datetime, limit: int, avoid: Collection[str] = ()
 ) -> Sequence[Row[Any]]:

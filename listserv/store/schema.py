@@ -107,10 +107,11 @@ def _queue() -> tuple[Column[Any], ...]:
     )
 
 
-def _waiting(table: str) -> tuple[Index, Index]:
-    """Small, whatever has been delivered: finished rows leave both indexes."""
-    due, taken = text("state = 'due'"), text("state = 'taken'")
+def _waiting(table: str) -> tuple[Index, ...]:
+    """Small, whatever has been delivered: finished rows leave these indexes."""
+    due, taken, aside = text("state = 'due'"), text("state = 'taken'"), text("state = 'aside'")
     return (
+        Index(f"ix_{table}_aside", "id", sqlite_where=aside, postgresql_where=aside),
         Index(f"ix_{table}_waiting", "due", "id", sqlite_where=due, postgresql_where=due),
         Index(f"ix_{table}_taken", "lease", sqlite_where=taken, postgresql_where=taken),
     )

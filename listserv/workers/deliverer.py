@@ -7,12 +7,15 @@ edition that makes our own code fail is put off alone, and everybody else's mail
 import asyncio
 import contextlib
 import logging
+import traceback
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from listserv.flows import delivering
+from sqlalchemy.exc import SQLAlchemyError
+
+from listserv.flows import delivering, setting_aside
 from listserv.flows.delivering import Printed
 from listserv.flows.site import Site
 from listserv.mail.signature import Signer
@@ -109,9 +112,11 @@ class Deliverer:
             waiting = list(group)
             try:
                 await self._hand_out_edition(id, waiting)
-            except Exception:
+            except Exception as fault:
                 log.exception("edition %d failed in our own code; its %d deliveries are put off", id, len(waiting))
-                await self._recorder.finish(self._settled(waiting, [OWN_FAULT] * len(waiting)))
+                self._editions.pop(id, None)
+                if not await self._set_aside(fault, id, waiting, whole=True):
+                    await self._recorder.finish(self._settled(waiting, [OWN_FAULT] * len(waiting)))
 
     async def _hand_out_edition(self, id: int, waiting: list[Delivery]) -> None:
         """Takes out of `waiting` what it has handed on."""
@@ -197,11 +202,28 @@ class Deliverer:
             return
         try:
             outcomes: Sequence[Outcome] = await self._relay.send(copy)
-        except Exception:
+        except Exception as fault:
             log.exception("delivery %d failed in our own code; it is put off", batch[0].id)
+            if await self._set_aside(fault, batch[0].edition_id, batch):
+                return
             outcomes = [OWN_FAULT] * len(batch)
         self._notice(outcomes)
         await self._recorder.finish(self._settled(batch, outcomes))
+
+    async def _set_aside(
+        self, fault: Exception, edition_id: int, batch: Sequence[Delivery], *, whole: bool = False
+    ) -> bool:
+        """Whether these deliveries, or all of the edition, are aside now: our own code failed once too often."""
+        if isinstance(fault, (SQLAlchemyError, OSError)):
+            return False
+        said = "".join(traceback.format_exception(fault))
+        ids = [delivery.id for delivery in batch]
+        failed = setting_aside.edition_failed
+        if not await self._db.write(failed, edition_id, ids, said, self._clock(), whole=whole):
+            return False
+        log.error("edition %d is set aside: `listserv queue list --state aside`", edition_id)
+        self._in_hand_no_more(ids)
+        return True
 
     def _settled(self, batch: Sequence[Delivery], outcomes: Sequence[Outcome]) -> list[Settled]:
         now, chance = self._clock(), self._site.chance

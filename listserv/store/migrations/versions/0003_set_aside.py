@@ -21,6 +21,9 @@ def upgrade() -> None:
         faults: sa.Column[int] = sa.Column("faults", sa.Integer(), server_default=sa.text("0"), nullable=False)
         op.add_column(table, faults)
         op.add_column(table, sa.Column("fault", sa.String(), server_default="", nullable=False))
+    aside = sa.text("state = 'aside'")
+    for table in ("posts", "deliveries", "jobs"):
+        op.create_index(f"ix_{table}_aside", table, ["id"], sqlite_where=aside, postgresql_where=aside)
     connection = op.get_bind()
     for what, expression in OPENING.items():
         number = int(connection.execute(sa.text(expression)).scalar_one())
