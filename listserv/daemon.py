@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TextIO
 
 from listserv.net import authenticator, sockets
-from listserv.net.authenticator import Authenticator
 from listserv.net.content import Budget
 from listserv.net.listener import Door, Limits, Listener
 from listserv.net.relay import Relay

@@ -6,9 +6,9 @@ the row.  Events and notifications ring bells; these rows are the truth.
 
 | row | states | crash before the commit | crash after | repaired by |
 | --- | --- | --- | --- | --- |
-| posts | held → due → taken → done; held → rejected, discarded, expired; rejected, discarded → held (undo) | no 250 was given: the sender tries again, `seen` makes a second copy a no-op | the row is there | lease |
+| posts | held → due → taken → done; held → rejected, discarded, expired; rejected, discarded → held (undo); taken → aside → due, dropped | no 250 was given: the sender tries again, `seen` makes a second copy a no-op | the row is there | lease |
 | fan-out cursor | grows by chunk | chunk not there | chunk there; (edition, recipient) is unique | lease, cursor |
-| deliveries | due → taken → sent, failed, dropped; taken → due | the copy may have gone, its outcome not written (RFC 1047): sent twice, at most the transactions in flight plus 16 | outcome written | lease; `give_back` at the node's start |
+| deliveries | due → taken → sent, failed, dropped; taken → due; due, taken → aside → due, dropped | the copy may have gone, its outcome not written (RFC 1047): sent twice, at most the transactions in flight plus 16 | outcome written | lease; `give_back` at the node's start |
 | tokens | open → used, expired | not redeemed | redeemed with its effect: same transaction | – |
 | jobs | due → taken → due later | not done | done twice at worst: jobs are idempotent | lease |
 | journal | there → gone | no line, and no 250 either | appended; the file's tail tells which lines it has already | next append |

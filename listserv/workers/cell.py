@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 CPU = 2.0  # seconds of processor time for one piece of work in a cell
 AT_ONCE = 0.2  # seconds of processor time for one piece of work beside the loop
-WALL = 30.0  # seconds on the clock: a machine may be busy with other things
+WALL = 300.0  # seconds on the clock, without which a process that waits for ever would stay: pure work never waits
 MEMORY = 256 * 1024 * 1024  # octets that one piece of work may take besides what the process began with
 IDLE = 60.0  # seconds without work after which the process ends
 SHOWN = 8_000  # characters of what the process said last

@@ -14,6 +14,7 @@ from listserv.flows import reading
 from listserv.mail import (
     automatic,
     command,
+    dkim,
     footer,
     harmless,
     header,
@@ -23,6 +24,7 @@ from listserv.mail import (
     mime,
     recipient,
     report,
+    results,
     trace,
     words,
 )
@@ -55,6 +57,9 @@ def header_scanner(raw: bytes) -> None:
     for judged in (automatic.declared, automatic.robot, automatic.unanswerable):
         judged(post, "ada@a.example")
     automatic.looks_so(post)
+    dkim.hashed(post, dkim.signatures(post, "a.example"))
+    results.believed(post, {"lists.example.org"})
+    results.arc(post)
     fields = header.amend(header.strip(post, ["lists.example.org"], [("x", "y")]), GROUP)
     again = message.parse(b"".join(field.raw for field in fields) + b"\r\nbody")
     assert again.fields == fields
