@@ -34,7 +34,7 @@ async def test_work_is_done_and_its_bytes_come_back(here: Cell) -> None:
         (poison.exits, "SystemExit"),
         (poison.eats, "MemoryError"),
         (poison.crashes, "died of SIGSEGV"),
-        (poison.loops, "died of SIGXCPU: more than 2 s of processor time"),
+        (poison.loops, "died of SIGPROF: more than 2 s of processor time"),
     ],
 )
 async def test_how_it_failed_is_said_and_the_next_work_is_done(here: Cell, work: Any, said: str) -> None:
