@@ -75,7 +75,7 @@ async def matrix(url: str, folder: Path, points: int, seed: int = 1, **changes: 
 
 async def strike(here: Account, waiting: list[str], calls: str, number: int) -> tuple[bool, list[str]]:
     """Whether it died of its point, and the letters that have no 250.  Who survives the load is killed at its end."""
-    await here.there.start(60)
+    await here.there.start(300)
     tracer = await arm(here.there, calls, number)
     left = [each for each in waiting if not await here.again(each)]
     for _ in range(2):
@@ -100,7 +100,7 @@ async def _quiet(there: Process) -> None:
 
 async def rest(here: Account, waiting: list[str], crashes: int) -> None:
     """A daemon that nobody harms: it mends everything."""
-    await here.there.start(60)
+    await here.there.start(300)
     await here.insist(waiting)
     await here.close(max(crashes, 1))
     await here.there.stop()
