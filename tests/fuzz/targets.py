@@ -24,6 +24,7 @@ from listserv.mail import (
     mime,
     recipient,
     report,
+    request,
     results,
     trace,
     words,
@@ -143,6 +144,16 @@ def commands(raw: bytes) -> None:
     harmless.fault_in(text)
 
 
+def requests(raw: bytes) -> None:
+    """What comes to a door for commands is read as a few of them, none of them long."""
+    post = message.parse(raw)
+    said = mime.text_parts(post)
+    for scope in ("", GROUP.address):
+        asked = request.parse(message.subject(post), said.plain, said.html, scope)
+        assert len(asked.commands) <= request.MAX_COMMANDS
+        assert all(len(request.written(command)) <= request.MAX_LINE + 100 for command in asked.commands)
+
+
 def lines(raw: bytes) -> None:
     """A line of SMTP is a command or has a reply that refuses it, and no address in it can smuggle another line."""
     for line in re.split(rb"(?<=\n)", raw):
@@ -192,5 +203,6 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "report": reports,
     "address": addresses,
     "command": commands,
+    "request": requests,
     "intake": intake,
 }
