@@ -86,8 +86,7 @@ def _carry_out(act: Act, group: Group, held: Held, verb: Approve | Reject | Disc
         case Approve():
             number = groups.next_number(act.tx, group.id)
             posts.move(act.tx, post.id, state="due", due=act.now, number=number)
-            for what in ("accepted", "approved"):
-                journal.count(act.tx, act.now.date(), group.id, what)
+            journal.count(act.tx, act.now.date(), group.id, "accepted")
         case Reject(reason):
             posts.move(act.tx, post.id, state="rejected", done_at=act.now)
             _tell_author(act, group, held, post.message_id, "rejected", reason)

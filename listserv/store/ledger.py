@@ -48,11 +48,21 @@ def balances(tx: Tx) -> tuple[Balance, Balance]:
     c = counts.c
     totals = tx.execute(select(c.what, func.sum(c.number)).group_by(c.what))
     counted = Counter({row[0]: int(row[1]) for row in totals})
-    taken = counted["posts.opening"] + counted["accepted"] - counted["approved"] + counted["held"]
     return (
-        Balance(taken + counted["discarded"], _places(tx, posts, counted, discarded=counted["discarded"])),
+        Balance(counted["posts.opening"] + counted["posts.made"], _places(tx, posts, counted)),
         Balance(counted["copies.opening"] + counted["copies.made"], _places(tx, deliveries, counted)),
     )
+
+
+def taken(tx: Tx, day: date, group_id: int) -> None:
+    """A post is ours now; it has a row."""
+    journal.count(tx, day, group_id, "posts.made")
+
+
+def discarded(tx: Tx, day: date, group_id: int) -> None:
+    """A post got its 250 and goes to nobody; it never has a row."""
+    taken(tx, day, group_id)
+    journal.count(tx, day, group_id, "posts.discarded")
 
 
 def made(tx: Tx, day: date, edition_id: int, number: int) -> None:
@@ -81,9 +91,9 @@ def close(tx: Tx, day: date, group_id: int) -> None:
         gone(tx, day, table, ended)
 
 
-def _places(tx: Tx, table: Table, counted: Mapping[str, int], **without_a_row: int) -> dict[str, int]:
+def _places(tx: Tx, table: Table, counted: Mapping[str, int]) -> dict[str, int]:
     """Rows by state, and what went of each state before."""
-    found: Counter[str] = Counter({state: number for state, number in without_a_row.items() if number})
+    found: Counter[str] = Counter()
     for state, number in tx.execute(select(table.c.state, func.count()).group_by(table.c.state)):
         found[PLACES.get(state, state)] += int(number)
     before = f"{_name(table)}."

@@ -66,6 +66,7 @@ def sweep(tx: Tx, before: datetime) -> int:
 
 def add(tx: Tx, *, state: str, now: datetime, **values: Any) -> int:
     """The id of a new post; values are the columns of `posts`."""
+    ledger.taken(tx, now.date(), values["group_id"])
     made = insert(posts).values(state=state, due=now, received_at=now, **values).returning(posts.c.id)
     return int(tx.execute(made).scalar_one())
 
