@@ -66,6 +66,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         journal      rows on their way to the access log, the trace and the counts
         tracing waiting health
                      what `trace`, `queue` and `check` look at
+        ledger       the accounts of posts and copies: nothing is ever lost; aside: what our own code failed on
         secrets      secrets and switches that all nodes share
     flows/           ACTS: what people do with a group; each is one transaction, and none can wait
         site         what an act needs besides its transaction
@@ -89,6 +90,8 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         expiring     what time does: the periodic jobs
         governing    groups and members as the shell sees to them; roster: lists of people as files
         operating    the queue as the operator sees to it
+        setting_aside
+                     poison: tried three times, then out of the way
     net/             WIRE: the only code that waits on the network; knows no SQL
         listener     the doors for SMTP and LMTP; sockets: where they listen
         gate         who may come in, how long, and how much: Limits
@@ -108,6 +111,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         turns        which destination's turn it is, and how many copies to each may be under way
         clerk        rows of the access log → its files
         clock        periodic jobs
+        cell         a process with limits, for work that may not end
         loop         work, rest, and the bell
     web/             PAGES: the same acts, another door
         app          all pages; kit: what they share; server: HTTP in our event loop

@@ -118,6 +118,7 @@ class Daemon:
         self.pages: Pages | None = None
         self._grace = grace
         self._stop = asyncio.Event()
+        self._ending: list[Callable[[], None]] = [self._reception.close]
         self._deliverer: Deliverer | None = None
         self._clerk = Clerk(node.db, node.journal, node.site.node, node.clock)
         self._workers = self._make_workers()
@@ -126,6 +127,8 @@ class Daemon:
         async with AsyncExitStack() as stack:
             if self.part is None:
                 stack.enter_context(locked(self.node.settings.site.data_dir, self.role))
+            for end in self._ending:
+                stack.callback(end)
             await self._open(stack)
             async with asyncio.TaskGroup() as tasks:
                 working = [tasks.create_task(worker.run(), name=worker.name) for worker in self._workers]
@@ -195,6 +198,7 @@ class Daemon:
             distributor = Distributor(
                 node.db, node.site, node.clock, lambda: node.keys.names, self._budget, self._reception.rush
             )
+            self._ending.append(distributor.close)
             clock = Clock(node.db, node.site, node.clock)
             workers.append(Worker("distributor", distributor.once, schema.posts, distributor.nap))
             workers.append(Worker("clock", clock.once, schema.jobs, clock.nap))

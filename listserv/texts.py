@@ -61,6 +61,10 @@ class Texts:
         self._folders = [*folders, templates_folder()]
         self.reload()
 
+    def __reduce__(self) -> tuple[type["Texts"], tuple[list[Path]]]:
+        """Another process reads the same folders."""
+        return Texts, (self._folders[:-1],)
+
     def reload(self) -> None:
         self._environment = _environment(self._folders)
         self._find = cache(self._choose)

@@ -454,6 +454,16 @@ def delivery_dropped(at: datetime, who: Who, *, group: str, message_id: str, mem
     return _line("delivery.dropped", at, who, group=group, message_id=message_id, member=member)
 
 
+def post_retried(at: datetime, who: Who, *, group: str, message_id: str) -> Line:
+    """An operator had a post handed out that our own code had failed on."""
+    return _line("post.retried", at, who, group=group, message_id=message_id)
+
+
+def post_dropped(at: datetime, who: Who, *, group: str, message_id: str) -> Line:
+    """An operator gave up a post that our own code had failed on."""
+    return _line("post.dropped", at, who, group=group, message_id=message_id)
+
+
 def delivery_paused(at: datetime, who: Who) -> Line:
     """An operator stopped all deliveries."""
     return _line("delivery.paused", at, who)

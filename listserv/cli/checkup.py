@@ -21,11 +21,12 @@ from listserv.net import lookup, probe
 from listserv.net.lookup import NoAnswer
 from listserv.net.routes import Smarthost, Tls
 from listserv.settings import NOT_YET, Listen, Settings, UnixSocket
-from listserv.store import consents, health
+from listserv.store import aside, consents, health, ledger
 from listserv.store.consents import Broken, Sound
 from listserv.store.db import Database, UnsafeDatabase, is_reachable
 from listserv.store.schema import VERSION
 from listserv.store.upgrade import version
+from listserv.texts import plural
 
 NEWEST = 10_000  # rows of the consent record; `db verify` looks at all
 SKEW = timedelta(seconds=60)
@@ -102,6 +103,27 @@ def database(settings: Settings, now: datetime) -> Findings:
     yield ok("database", f"{where}: {seen.server}, version {found}, {seen.safe}")
     yield consent(record)
     yield clock(now, seen.clock)
+    yield from conservation(settings)
+
+
+def conservation(settings: Settings) -> Findings:
+    """Whatever was taken is somewhere: the accounts of posts and of copies balance."""
+    db = Database(settings.database.url)
+    try:
+        found, failed = db.read_now(ledger.balances), db.read_now(aside.count)
+    finally:
+        db.close()
+    if failed:
+        mend = "`listserv queue list --state aside`; please report what `listserv queue show ID` says"
+        yield wrong("set aside", f"our own code failed on {plural(failed, 'post or copy', 'posts or copies')}", mend)
+    for name, balance in zip(("posts", "copies"), found, strict=True):
+        places = ", ".join(f"{number} {place.replace('_', ' ')}" for place, number in balance.places.items())
+        said = f"{balance.entered} came in: {places or 'nothing yet'}"
+        if balance.missing:
+            mend = "please report this; `listserv log search` and `listserv trace` say what came in"
+            yield wrong(f"conservation of {name}", f"{said}; {balance.missing} missing", mend)
+        else:
+            yield ok(f"conservation of {name}", said)
 
 
 def consent(found: Sound | Broken) -> Finding:

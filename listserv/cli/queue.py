@@ -11,16 +11,33 @@ import click
 from listserv.cli import show
 from listserv.cli.main import Place
 from listserv.flows import operating
-from listserv.flows.operating import Done, Over, Result, UnderWay, Unknown
+from listserv.flows.operating import Done, Id, Over, Result, UnderWay, Unknown
 from listserv.flows.site import Act
 from listserv.node import Node
-from listserv.store import secrets, waiting
+from listserv.store import aside, ledger, secrets, waiting
 from listserv.store.db import Tx
+from listserv.store.ledger import Balance
 from listserv.store.waiting import Status, Waiting
 
 FAILED_FOR = timedelta(days=7)
+Doing = Callable[[Act, int], Result]
 ROWS = 100  # a list for people; JSON has everything
 DESTINATIONS = 10
+
+
+class _Id(click.ParamType[Id]):
+    """The number of a delivery, or p and the number of a post that was set aside."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Id:
+        text = str(value)
+        if not text.removeprefix("p").isdecimal():
+            self.fail(f"{text!r} is neither a delivery (4711) nor a post (p12)", param, ctx)
+        return text if text.startswith("p") else int(text)
+
+
+ID = _Id()
 
 
 @click.group()
@@ -39,15 +56,22 @@ def queue() -> None:
 @show.json_option
 @click.pass_obj
 def status(place: Place, as_json: bool) -> None:
-    """How much waits, and for which destinations.  Example: listserv queue status --json"""
+    """How much waits, and for which destinations.  Example: listserv queue status --json
+
+    The JSON also has the accounts of all posts and copies, for which it looks at every row.
+    """
     with place.node() as node:
         found, paused = node.db.read_now(_look, node)
+        accounts = node.db.read_now(ledger.balances) if as_json else ()
     if as_json:
-        counts = {name: getattr(found, name) for name in ("due", "taken", "held", "failed")}
-        show.json({**counts, "paused": paused, "destinations": found.destinations})
+        counts = {name: getattr(found, name) for name in ("due", "taken", "held", "failed", "aside")}
+        both = {name: _account(each) for name, each in zip(("posts", "copies"), accounts, strict=True)}
+        show.json({**counts, "paused": paused, "destinations": found.destinations, "conservation": both})
         return
     click.echo(f"due     {found.due}\ntaken   {found.taken}\nheld    {found.held}   `listserv hold list`")
     click.echo(f"failed  {found.failed}   in the last 7 days: `listserv queue list --state failed`")
+    if found.aside:
+        click.echo(f"ASIDE   {found.aside}   our own code failed on these: `listserv queue list --state aside`")
     if paused:
         click.echo("PAUSED: nothing is delivered until `listserv queue resume`")
     if found.destinations:
@@ -63,8 +87,12 @@ def _look(tx: Tx, node: Node) -> tuple[Status, bool]:
     return waiting.status(tx, node.clock() - FAILED_FOR), secrets.get(tx, secrets.PAUSED) is not None
 
 
+def _account(balance: Balance) -> dict[str, int]:
+    return {"entered": balance.entered, **balance.places, "missing": balance.missing}
+
+
 @queue.command("list")
-@click.option("--state", type=click.Choice(waiting.STATES), default=None, help="Default: due and taken.")
+@click.option("--state", type=click.Choice(waiting.STATES), default=None, help="Default: due, taken, aside.")
 @click.option("--destination", default="", metavar="DOMAIN", help="Only what goes there.")
 @click.option("--limit", type=click.IntRange(0), default=None, help=f"Rows; 0: all.  Default: {ROWS}, for JSON all.")
 @show.json_option
@@ -90,44 +118,60 @@ def _print(tx: Tx, state: str, destination: str, most: int | None, as_json: bool
 
 
 @queue.command("show")
-@click.argument("id", type=int)
+@click.argument("id", type=ID)
 @show.json_option
 @click.pass_obj
-def show_(place: Place, id: int, as_json: bool) -> None:
-    """One delivery.  Example: listserv queue show 4711"""
+def show_(place: Place, id: Id, as_json: bool) -> None:
+    """One delivery, or a post that was set aside; how our own code failed on it, if it did.
+
+    \b
+    Example:
+      listserv queue show 4711
+    """
     with place.node() as node:
-        found = node.db.read_now(waiting.get, id)
+        found, fault = node.db.read_now(_one, id)
     if found is None:
         raise click.ClickException(_said(Unknown(id), ""))
     if as_json:
-        show.json(found)
+        shown = {name: getattr(found, name) for name in Waiting.__slots__}
+        show.json({**shown, "fault": fault} if fault else shown)
         return
     show.facts((name, getattr(found, name)) for name in Waiting.__slots__)
+    if fault:
+        click.echo("\n" + "\n".join(show.lines(fault)))
     click.echo(f"\nWhat happened to its message: listserv trace '{show.clean(found.message_id)}'")
 
 
+def _one(tx: Tx, id: Id) -> tuple[Waiting | None, str]:
+    """It, and how our own code failed on it last."""
+    if isinstance(id, int):
+        return waiting.get(tx, id), aside.fault_of(tx, id)
+    found = aside.post(tx, int(id[1:]))
+    return next((each for each in waiting.posts_aside(tx) if each.id == id), None), found.fault if found else ""
+
+
 @queue.command()
-@click.argument("ids", type=int, nargs=-1, metavar="ID…")
+@click.argument("ids", type=ID, nargs=-1, metavar="ID…")
 @click.option("--all", "everything", is_flag=True, help="Everything that waits for a later try.")
 @click.pass_obj
-def retry(place: Place, ids: tuple[int, ...], everything: bool) -> None:
-    """Try these deliveries now instead of later.  Example: listserv queue retry --all"""
+def retry(place: Place, ids: tuple[Id, ...], everything: bool) -> None:
+    """Try these deliveries now instead of later; what was set aside goes on.  Example: listserv queue retry --all"""
     if bool(ids) == everything:
         raise click.UsageError("name deliveries by their ID, or --all")
     with place.node() as node:
         if everything:
             click.echo(f"{place.act(node, operating.retry_all)} deliveries are tried now instead of later")
         else:
-            _each(place, node, ids, operating.retry, "is tried now")
+            _each(place, node, ids, (operating.retry, operating.retry_post), "is tried now")
 
 
 @queue.command()
-@click.argument("ids", type=int, nargs=-1, required=True, metavar="ID…")
+@click.argument("ids", type=ID, nargs=-1, required=True, metavar="ID…")
 @click.pass_obj
-def drop(place: Place, ids: tuple[int, ...]) -> None:
+def drop(place: Place, ids: tuple[Id, ...]) -> None:
     """Give these deliveries up; nobody is told.  Example: listserv queue drop 4711"""
     with place.node() as node:
-        _each(place, node, ids, operating.drop, "is dropped")
+        _each(place, node, ids, (operating.drop, operating.drop_post), "is dropped")
 
 
 @queue.command()
@@ -148,11 +192,11 @@ def resume(place: Place) -> None:
     click.echo("deliveries go on" if changed else "was not paused")
 
 
-def _each(place: Place, node: Node, ids: tuple[int, ...], act: Callable[[Act, int], Result], done: str) -> None:
-    """Do it for each; exit 1 at the end when one of them could not be done."""
+def _each(place: Place, node: Node, ids: tuple[Id, ...], acts: tuple[Doing, Doing], done: str) -> None:
+    """Do it for each delivery, or for each post; exit 1 at the end when one of them could not be done."""
     failed = False
     for id in ids:
-        result = place.act(node, act, id)
+        result = place.act(node, acts[0], id) if isinstance(id, int) else place.act(node, acts[1], int(id[1:]))
         failed = failed or not isinstance(result, Done)
         (click.echo if isinstance(result, Done) else show.error)(_said(result, done))
     if failed:
@@ -162,7 +206,9 @@ def _each(place: Place, node: Node, ids: tuple[int, ...], act: Callable[[Act, in
 def _said(result: Result, done: str) -> str:
     match result:
         case Done(id):
-            return f"delivery {id} {done}"
+            return f"{'delivery' if isinstance(id, int) else 'post'} {id} {done}"
+        case Unknown(str(id)):
+            return f"there is no post {id} that was set aside; `listserv queue list --state aside` shows them"
         case Unknown(id):
             return f"there is no delivery {id}; `listserv queue list` shows what waits"
         case Over(id, state):

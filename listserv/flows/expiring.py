@@ -45,11 +45,11 @@ def forget(act: Act) -> int:
     """Bytes and rows that no hold, queue or trace needs any more."""
     before = act.now - TRACE_FOR
     return (
-        deliveries.sweep(act.tx, before)
+        deliveries.sweep(act.tx, before, act.now)
         + posts.forget_content(act.tx, before)
         + holds.forget_content(act.tx, act.now - holding.UNDO_FOR)
         + holds.forget(act.tx, act.now - TOKENS_FOR)
-        + posts.forget(act.tx, before)
+        + posts.forget(act.tx, before, act.now)
         + posts.sweep(act.tx, act.now - YOUNG)
         + posts.forget_seen(act.tx, act.now, SEEN_FOR)
         + journal.forget_events(act.tx, before)

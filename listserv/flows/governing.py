@@ -23,7 +23,7 @@ from listserv.model.group import DEFAULTS, Group, Kind, Mode, Policy, Posting, R
 from listserv.model.post import HoldState
 from listserv.model.setting import Pairs, Wrong
 from listserv.model.token import Action
-from listserv.store import accounts, groups, holds, journal, posts, rolls, tokens
+from listserv.store import accounts, groups, holds, journal, ledger, posts, rolls, tokens
 from listserv.store.holds import Held
 from listserv.store.rolls import Person
 from listserv.texts import plural
@@ -117,8 +117,7 @@ def delete(act: Act, group: Group, *, drop: bool) -> Deleted | Refused:
         return Refused((f"{what} under way: wait until all are delivered, or give them up with --drop",))
     for message_id in rolls.messages_under_way(act.tx, group.id):
         journal.note(act.tx, message_id, act.now, "dropped", f"{group.address} was deleted")
-    if copies:
-        journal.count(act.tx, act.now.date(), group.id, "dropped", copies)
+    ledger.close(act.tx, act.now.date(), group.id)
     places = len(accounts.order(act.tx, group.id))
     held = holds.numbers(act.tx).get(group.id, 0)
     journal.write(act.tx, events.group_deleted(act.now, act.who, group=group.address, members=places))

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 
 from listserv.access_log import events
 from listserv.flows.site import Act
-from listserv.store import deliveries, journal, secrets, waiting
+from listserv.store import aside, deliveries, journal, secrets, waiting
+
+Id = int | str  # of a delivery; or "p" and the number of a post that was set aside
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """There is no delivery of this id, or none any more."""
 
-    id: int
+    id: Id
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class UnderWay:
 class Done:
     """It is so now."""
 
-    id: int
+    id: Id
 
 
 Result = Done | Unknown | Over | UnderWay
@@ -44,12 +46,37 @@ def retry(act: Act, id: int) -> Result:
     found = waiting.get(act.tx, id)
     if found is None:
         return Unknown(id)
+    if aside.release(act.tx, id, act.now):
+        journal.write(act.tx, events.delivery_retried(act.now, act.who, copies=1))
+        return Done(id)
     if found.state == "taken":
         return UnderWay(id)
     if found.state != "due":
         return Over(id, found.state)
     _hurry(act, id)
     return Done(id)
+
+
+def retry_post(act: Act, id: int) -> Result:
+    """A post that was set aside is handed out after all, or what is left of it."""
+    found = aside.post(act.tx, id)
+    if found is None or not aside.release_post(act.tx, id, act.now):
+        return Unknown(f"p{id}")
+    line = events.post_retried(act.now, act.who, group=found.group, message_id=found.message_id)
+    journal.write(act.tx, line)
+    journal.note(act.tx, found.message_id, act.now, "retried", f"the post to {found.group}, by the operator")
+    return Done(f"p{id}")
+
+
+def drop_post(act: Act, id: int) -> Result:
+    """A post that was set aside is given up."""
+    found = aside.post(act.tx, id)
+    if found is None or not aside.drop_post(act.tx, id, act.now):
+        return Unknown(f"p{id}")
+    line = events.post_dropped(act.now, act.who, group=found.group, message_id=found.message_id)
+    journal.write(act.tx, line)
+    journal.note(act.tx, found.message_id, act.now, "dropped", f"the post to {found.group}, by the operator")
+    return Done(f"p{id}")
 
 
 def retry_all(act: Act) -> int:

@@ -17,7 +17,7 @@ from listserv.model.envelope import UNCHECKED, DmarcPolicy, Envelope, Evidence, 
 from listserv.model.group import Group
 from listserv.model.post import Accept, Ask, Discard, Hold, HoldState, Reject, WaitsFor
 from listserv.rules import RULES, Facts, Judgement, judge
-from listserv.store import facts, groups, holds, journal, posts
+from listserv.store import facts, groups, holds, journal, ledger, posts
 from listserv.store.facts import Known
 from listserv.store.posts import Post
 
@@ -43,6 +43,7 @@ def take(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
             said = _ask(act, group, envelope, reading, reasons, judgement.by)
         case Discard(reason):
             log_discard(act, group, envelope, reading, reason, judgement.by)
+            ledger.discarded(act.tx, act.now.date(), group.id)
             return Reply(250, "2.0.0", f"received; {group.address} does not distribute it: {reason}")
         case Reject(status, text, code):
             log_rejection(act, group, envelope, reading, judgement, status)

@@ -4,7 +4,7 @@ Pure: it happens before the transaction, so that no lock waits for a parser.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from listserv.mail import automatic, message, mime, trace
 from listserv.mail.message import Author, Message, NoAuthor
@@ -94,6 +94,17 @@ def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
         plain=said.plain,
         html=said.html,
     )
+
+
+def read_apart(content: bytes, envelope: Envelope, hostname: str) -> Reading:
+    """The same without its bytes: for another process, whose answer need not carry them back."""
+    known = read(content, envelope, hostname)
+    return replace(known, message=replace(known.message, raw=b""))
+
+
+def whole(apart: Reading, content: bytes) -> Reading:
+    """With its bytes again."""
+    return replace(apart, message=replace(apart.message, raw=content))
 
 
 def _key(parsed: Message, message_id: str) -> bytes:

@@ -1,5 +1,6 @@
 """Editions and their deliveries: written once, fanned out in chunks, settled in batches."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,10 +25,10 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import Update
 
 from listserv.model.group import Group, Mode
-from listserv.store import groups, queue
+from listserv.store import groups, ledger, queue
 from listserv.store.bells import ring
 from listserv.store.db import Tx, among, carried, native, numbers, octets, run_many
-from listserv.store.queue import is_due, is_taken
+from listserv.store.queue import is_aside, is_due, is_taken
 from listserv.store.schema import deliveries, editions, mailboxes, messages, posts, subscriptions
 
 EDITIONS = 4  # that share a claim
@@ -126,6 +127,8 @@ def address_to(tx: Tx, edition_id: int, recipients: Iterable[tuple[int | None, s
     if rows:
         tx.execute(insert(deliveries).values(edition_id=edition_id, state="due", due=now, made_at=now, tries=0), rows)
         ring(tx, "deliveries")
+        group_id = tx.execute(select(editions.c.group_id).where(editions.c.id == edition_id)).scalar_one_or_none()
+        ledger.made(tx, now.date(), group_id, len(rows))
 
 
 def spared(tx: Tx, group_id: int, author: str, named: Collection[str]) -> tuple[int, ...]:
@@ -178,7 +181,8 @@ def fan_out(
     if spared:
         source = source.where(s.id.not_in(spared))
     columns = ["mailbox_id", "recipient", "destination", "edition_id", "state", "due", "made_at"]
-    tx.execute(insert(deliveries).from_select(columns, source))
+    made = insert(deliveries).from_select(columns, source).execution_options(preserve_rowcount=True)
+    ledger.made(tx, now.date(), group_id, tx.execute(made).rowcount)
     ring(tx, "deliveries")
     return int(last), size == limit
 
@@ -318,7 +322,7 @@ def _settle_all(dialect: Dialect) -> Update:
 def _forget_words(tx: Tx, ids: Collection[int]) -> None:
     """Notices that nobody waits for any more let go of their words: a token may stand in them."""
     d, e = deliveries.c, editions.c
-    waiting = exists().where(d.edition_id == e.id, is_due(deliveries) | is_taken(deliveries))
+    waiting = exists().where(d.edition_id == e.id, is_due(deliveries) | is_taken(deliveries) | is_aside(deliveries))
     ended = update(editions).where(e.id.in_(ids), e.kind == "notice", ~waiting)
     tx.execute(ended.values(fields=b"", before=b"", after=b"", digest=None))
 
@@ -333,17 +337,18 @@ def hurry(tx: Tx, now: datetime, id: int | None = None) -> int:
 
 
 def drop(tx: Tx, id: int, now: datetime) -> bool:
-    """The operator gives up a delivery that is due or failed; False when there is none."""
-    chosen = update(deliveries).where(deliveries.c.id == id, deliveries.c.state.in_(("due", "failed")))
+    """The operator gives up a delivery that is due, failed or aside; False when there is none."""
+    chosen = update(deliveries).where(deliveries.c.id == id, deliveries.c.state.in_(("due", "failed", "aside")))
     return tx.execute(chosen.values(state="dropped", done_at=now, reply="dropped by the operator")).rowcount == 1
 
 
-def sweep(tx: Tx, before: datetime, limit: int = 10_000) -> int:
+def sweep(tx: Tx, before: datetime, now: datetime, limit: int = 10_000) -> int:
     """Remove deliveries that ended before this time, then editions that have none left and will get none."""
     d = deliveries.c
-    over = select(d.id).where(d.state.not_in(("due", "taken")), d.done_at < before).limit(limit)
-    removed = tx.execute(delete(deliveries).where(d.id.in_(over))).rowcount
+    over = select(d.id).where(d.state.not_in(("due", "taken", "aside")), d.done_at < before).limit(limit)
+    states = Counter(tx.execute(delete(deliveries).where(d.id.in_(over)).returning(d.state)).scalars())
+    ledger.gone(tx, now.date(), deliveries, states)
     needed = exists().where(d.edition_id == editions.c.id)
-    handed_out = exists().where(posts.c.id == editions.c.post_id, is_due(posts) | is_taken(posts))
+    handed_out = exists().where(posts.c.id == editions.c.post_id, posts.c.state.in_(("due", "taken", "aside")))
     tx.execute(delete(editions).where(editions.c.made_at < before, ~needed, ~handed_out))
-    return removed
+    return states.total()

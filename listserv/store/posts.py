@@ -1,6 +1,7 @@
 """Messages as they came, and the posts that they are."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,10 +9,12 @@ from typing import Any
 
 from sqlalchemy import Executable, Row, bindparam, delete, exists, insert, select, update
 
+from listserv.store import ledger
 from listserv.store.bells import ring
 from listserv.store.db import Tx, Upsert, carried, later, octets
 from listserv.store.schema import editions, holds, messages, posts, seen
 
+OVER = ("done", "rejected", "discarded", "expired", "dropped")
 AGEING = timedelta(minutes=30)  # well below the age at which a message nobody needs is swept
 
 
@@ -78,12 +81,14 @@ def add(tx: Tx, *, state: str, now: datetime, **values: Any) -> int:
     """The id of a new post; values are the columns of `posts`."""
     if state == "due":
         ring(tx, "posts")
+    ledger.taken(tx, now.date(), values["group_id"])
     made = insert(posts).values(state=state, due=now, received_at=now, **values).returning(posts.c.id)
     return int(tx.execute(made).scalar_one())
 
 
 def accept(tx: Tx, now: datetime, **values: Any) -> None:
     """A new due post whose id nobody asks for: it is written with those who share the commit."""
+    ledger.taken(tx, now.date(), values["group_id"])
     later(tx, _ADD, {"state": "due", "due": now, "received_at": now, **values})
     ring(tx, "posts")
 
@@ -108,7 +113,7 @@ def move(tx: Tx, id: int, **values: Any) -> None:
 
 def forget_content(tx: Tx, before: datetime) -> int:
     """Finished posts from before this time let go of their bytes."""
-    over = posts.c.state.in_(("done", "rejected", "discarded", "expired"))
+    over = posts.c.state.in_(OVER)
     done = update(posts).where(over, posts.c.done_at < before, posts.c.digest.is_not(None))
     return tx.execute(done.values(digest=None)).rowcount
 
@@ -119,11 +124,14 @@ def seen_before(tx: Tx, group_id: int, key: bytes) -> str | None:
     return tx.execute(known).scalar_one_or_none()
 
 
-def forget(tx: Tx, before: datetime) -> int:
+def forget(tx: Tx, before: datetime, now: datetime) -> int:
     """Remove posts that ended before this time and that no hold or edition needs; their number is not used again."""
-    over = posts.c.state.in_(("done", "rejected", "discarded", "expired"))
+    over = posts.c.state.in_(OVER)
     used = [exists().where(table.c.post_id == posts.c.id) for table in (holds, editions)]
-    return tx.execute(delete(posts).where(over, posts.c.done_at < before, *(~u for u in used))).rowcount
+    removed = delete(posts).where(over, posts.c.done_at < before, *(~u for u in used)).returning(posts.c.state)
+    states = Counter(tx.execute(removed).scalars())
+    ledger.gone(tx, now.date(), posts, states)
+    return states.total()
 
 
 def doubted(key: bytes) -> bytes:

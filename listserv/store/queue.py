@@ -6,9 +6,9 @@ the row.  Events and notifications ring bells; these rows are the truth.
 
 | row | states | crash before the commit | crash after | repaired by |
 | --- | --- | --- | --- | --- |
-| posts | held → due → taken → done; held → rejected, discarded, expired; rejected, discarded → held (undo) | no 250 was given: the sender tries again, `seen` makes a second copy a no-op | the row is there | lease |
+| posts | held → due → taken → done; held → rejected, discarded, expired; rejected, discarded → held (undo); taken → aside → due, dropped | no 250 was given: the sender tries again, `seen` makes a second copy a no-op | the row is there | lease |
 | fan-out cursor | grows by chunk | chunk not there | chunk there; (edition, recipient) is unique | lease, cursor |
-| deliveries | due → taken → sent, failed, dropped; taken → due | the copy may have gone, its outcome not written (RFC 1047): sent twice, at most the transactions in flight plus 16 | outcome written | lease; `give_back` at the start of the node or the process |
+| deliveries | due → taken → sent, failed, dropped; taken → due; due, taken → aside → due, dropped | the copy may have gone, its outcome not written (RFC 1047): sent twice, at most the transactions in flight plus 16 | outcome written | lease; `give_back` at the start of the node or the process |
 | tokens | open → used, expired | not redeemed | redeemed with its effect: same transaction | – |
 | jobs | due → taken → due later | not done | done twice at worst: jobs are idempotent | lease |
 | journal | there → gone | no line, and no 250 either | appended; the file's tail tells which lines it has already | next append |
@@ -33,6 +33,10 @@ def is_due(queue: Table) -> ColumnElement[bool]:
 
 def is_taken(queue: Table) -> ColumnElement[bool]:
     return queue.c.state == literal_column("'taken'")
+
+
+def is_aside(queue: Table) -> ColumnElement[bool]:
+    return queue.c.state == literal_column("'aside'")
 
 
 def claim(tx: Tx, queue: Table, node: str, now: datetime, limit: int) -> Sequence[Row[Any]]:

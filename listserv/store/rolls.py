@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, insert, or_, select, union, update
+from sqlalchemy import Select, bindparam, func, insert, select, union, update
 
 from listserv.model.address import Address
 from listserv.model.group import Mode, Role
+from listserv.store import ledger
 from listserv.store.db import Tx
-from listserv.store.queue import is_due, is_taken
 from listserv.store.schema import accounts, bans, deliveries, editions, mailboxes, posts, subscriptions
 
 
@@ -72,16 +72,16 @@ def enrol(tx: Tx, group_id: int, people: Sequence[Person], now: datetime, how: s
 
 
 def under_way(tx: Tx, group_id: int) -> tuple[int, int]:
-    """Posts that are not handed out yet, and copies that are not delivered yet."""
-    waiting = select(func.count()).where(posts.c.group_id == group_id, or_(is_due(posts), is_taken(posts)))
+    """Posts that are not handed out yet, and copies that are not delivered yet, what is set aside included."""
+    waiting = select(func.count()).where(posts.c.group_id == group_id, posts.c.state.in_(("due", "taken", "aside")))
     copies = select(func.count()).select_from(_copies(group_id).subquery())
     return int(tx.execute(waiting).scalar_one()), int(tx.execute(copies).scalar_one())
 
 
 def messages_under_way(tx: Tx, group_id: int) -> list[str]:
-    """The Message-IDs of the posts that are not handed out or not delivered to everybody yet."""
+    """The Message-IDs of the posts that are held, not handed out or not delivered to everybody yet."""
     p, e = posts.c, editions.c
-    waiting = select(p.message_id).where(p.group_id == group_id, or_(is_due(posts), is_taken(posts)))
+    waiting = select(p.message_id).where(p.group_id == group_id, p.state.in_(ledger.OPEN))
     copies = _copies(group_id).subquery()
     sent = select(e.message_id).join(copies, copies.c.edition_id == e.id).where(e.kind == "post")
     return list(tx.execute(union(waiting, sent)).scalars())
@@ -102,8 +102,8 @@ def _banned(tx: Tx, group_id: int, keys: Sequence[str]) -> tuple[str, ...]:
 
 def _copies(group_id: int) -> Select[Any]:
     d, e = deliveries.c, editions.c
-    waiting = or_(is_due(deliveries), is_taken(deliveries))
-    return select(d.edition_id).join(editions, e.id == d.edition_id).where(e.group_id == group_id, waiting)
+    joined = select(d.edition_id).join(editions, e.id == d.edition_id)
+    return joined.where(e.group_id == group_id, d.state.in_(ledger.OPEN))
 
 
 def _mailboxes(tx: Tx, people: dict[str, Person], now: datetime) -> dict[str, int]:

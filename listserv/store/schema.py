@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0003"  # the newest migration; a database beyond it belongs to a newer program
+VERSION = "0004"  # the newest migration; a database beyond it belongs to a newer program
 
 
 class Moment(TypeDecorator[datetime]):
@@ -48,6 +48,14 @@ class Moment(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _faults() -> tuple[Column[Any], ...]:
+    """How often our own code failed on it since it was last told to try, and how it failed last: a traceback."""
+    return (
+        Column("faults", Integer, nullable=False, server_default=text("0")),
+        Column("fault", String, nullable=False, server_default=""),
+    )
 
 
 metadata = MetaData(
@@ -99,10 +107,11 @@ def _queue() -> tuple[Column[Any], ...]:
     )
 
 
-def _waiting(table: str) -> tuple[Index, Index]:
-    """Small, whatever has been delivered: finished rows leave both indexes."""
-    due, taken = text("state = 'due'"), text("state = 'taken'")
+def _waiting(table: str) -> tuple[Index, ...]:
+    """Small, whatever has been delivered: finished rows leave these indexes."""
+    due, taken, aside = text("state = 'due'"), text("state = 'taken'"), text("state = 'aside'")
     return (
+        Index(f"ix_{table}_aside", "id", sqlite_where=aside, postgresql_where=aside),
         Index(f"ix_{table}_waiting", "due", "id", sqlite_where=due, postgresql_where=due),
         Index(f"ix_{table}_taken", "lease", sqlite_where=taken, postgresql_where=taken),
     )
@@ -198,6 +207,7 @@ posts = _table(
     Column("envelope", JSON, nullable=False),
     _moment("received_at"),
     _moment("done_at", nullable=True),
+    *_faults(),
     UniqueConstraint("group_id", "number"),
     *_waiting("posts"),
 )
@@ -296,6 +306,7 @@ editions = _table(
     Column("after", LargeBinary, nullable=False),
     Column("ad_id", Id, nullable=True),
     _moment("made_at"),
+    *_faults(),
 )
 
 deliveries = _table(

@@ -6,16 +6,18 @@ Counts go through the partial indexes of what waits, so they stay fast however m
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, func, or_, select
 
+from listserv.store import aside
 from listserv.store.db import Tx
-from listserv.store.queue import is_due, is_taken
+from listserv.store.queue import is_aside, is_due, is_taken
 from listserv.store.schema import deliveries, editions, groups, holds, posts
 
 WAITING = ("due", "taken")
-STATES = ("due", "taken", "sent", "failed", "dropped")
+STATES = ("due", "taken", "aside", "sent", "failed", "dropped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +33,21 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Posts that wait for their distribution count among `due` and `taken`, as deliveries do."""
+    """Posts that wait for their distribution count among `due`, `taken` and `aside`, as deliveries do."""
 
     due: int
     taken: int
     held: int
     failed: int
+    aside: int  # our own code failed on them
     destinations: list[Destination]
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One delivery, whatever has become of it."""
+    """One delivery, whatever has become of it; or a post that is aside."""
 
-    id: int
+    id: int | str
     recipient: str
     destination: str
     group: str  # "" for mail of the site
@@ -65,7 +68,8 @@ def status(tx: Tx, failed_since: datetime) -> Status:
     to = destinations(tx)
     due = _counted(tx, is_due(posts)) + sum(each.due for each in to)
     taken = _counted(tx, is_taken(posts)) + _counted(tx, is_taken(deliveries))
-    return Status(due, taken, int(tx.execute(held).scalar_one()), int(tx.execute(failed).scalar_one()), to)
+    of_holds, of_failed = (int(tx.execute(each).scalar_one()) for each in (held, failed))
+    return Status(due, taken, of_holds, of_failed, aside.count(tx), to)
 
 
 def destinations(tx: Tx) -> list[Destination]:
@@ -78,16 +82,38 @@ def destinations(tx: Tx) -> list[Destination]:
 
 
 def listed(tx: Tx, state: str = "", destination: str = "") -> Iterator[Waiting]:
-    """Deliveries in this state, "" for all that wait, by the time at which they are due.
+    """Deliveries in this state, "" for all that wait or are aside, by the time at which they are due.
 
     Read while the transaction is open, so that memory does not grow with the queue.
     """
     d = deliveries.c
-    wanted = d.state == state if state else is_due(deliveries) | is_taken(deliveries)
+    waits = or_(is_due(deliveries), is_taken(deliveries), is_aside(deliveries))
+    wanted = d.state == state if state and state != "aside" else is_aside(deliveries) if state else waits
     chosen = _all().where(wanted).order_by(d.due, d.id).execution_options(yield_per=1000)
     if destination:
         chosen = chosen.where(d.destination == destination)
-    return (_waiting(row) for row in tx.execute(chosen))
+    first = posts_aside(tx) if state in ("", "aside") and not destination else iter(())
+    return chain(first, (_waiting(row) for row in tx.execute(chosen)))
+
+
+def posts_aside(tx: Tx) -> Iterator[Waiting]:
+    """Posts that were not handed out, as if each were one delivery to its group; their ids begin with a p."""
+    for each in aside.all_posts(tx):
+        fault = each.fault.strip().rpartition("\n")[2].strip()
+        yield Waiting(
+            id=f"p{each.id}",
+            recipient=each.group,
+            destination="",
+            group=each.group,
+            message_id=each.message_id,
+            kind="post",
+            state="aside",
+            tries=each.faults,
+            due=each.received_at,
+            made_at=each.received_at,
+            done_at=None,
+            reply=f"our own code failed on it: {fault}",
+        )
 
 
 def get(tx: Tx, id: int) -> Waiting | None:

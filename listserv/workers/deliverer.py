@@ -8,13 +8,16 @@ stamped when a line takes it up: in this thread, because handing a signature to 
 import asyncio
 import contextlib
 import logging
+import traceback
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from listserv.flows import delivering
+from sqlalchemy.exc import SQLAlchemyError
+
+from listserv.flows import delivering, setting_aside
 from listserv.flows.delivering import Printed
 from listserv.flows.site import Site
 from listserv.mail.signature import Signer
@@ -89,7 +92,7 @@ class Deliverer:
         self._lines = lines
         self._turns: Turns[_Batch] = Turns(lines, self._seconds)
         self._idle: deque[asyncio.Future[None]] = deque()  # lines that found nothing to do
-        self._faulty: list[_Batch] = []  # which our own code could not stamp
+        self._faulty: list[tuple[_Batch, Exception]] = []  # which our own code could not stamp
         self._recorder = Recorder(db, site, clock, self._in_hand_no_more)
         self._in_hand: set[int] = set()
         self._few = FEWEST // 2  # in hand: time to claim
@@ -175,9 +178,11 @@ class Deliverer:
             self._last_edition = id
             try:
                 await self._hand_out_edition(id, waiting)
-            except Exception:
+            except Exception as fault:
                 log.exception("edition %d failed in our own code; its %d deliveries are put off", id, len(waiting))
-                await self._recorder.finish(self._settled(waiting, [OWN_FAULT] * len(waiting)))
+                self._editions.pop(id, None)
+                if not await self._set_aside(fault, id, waiting, whole=True):
+                    await self._recorder.finish(self._settled(waiting, [OWN_FAULT] * len(waiting)))
 
     async def _hand_out_edition(self, id: int, waiting: list[Delivery]) -> None:
         printed = await self._edition(id)
@@ -255,9 +260,9 @@ class Deliverer:
             try:
                 await self._relay.work(line)
                 await self._put_off()
-            except Exception:  # the lease brings the copies back, and others go on
+            except Exception as fault:  # the lease brings the copies back, and others go on
                 log.exception("a line failed in our own code")
-                self._forget(line)
+                await self._forget(line, fault)
             if self._is_closed or not self._turns.able:
                 idle = asyncio.get_running_loop().create_future()
                 self._idle.append(idle)
@@ -282,10 +287,10 @@ class Deliverer:
             batch = turn.work
             try:
                 copy = delivering.stamp(self._site, batch.printed, batch.deliveries, self._clock())
-            except Exception:
+            except Exception as fault:
                 log.exception("delivery %d failed in our own code; it is put off", batch.deliveries[0].id)
                 self._turns.drop(turn)
-                self._faulty.append(batch)
+                self._faulty.append((batch, fault))
             else:
                 turns.append(turn)
                 return copy
@@ -309,8 +314,31 @@ class Deliverer:
     async def _put_off(self) -> None:
         """What our own code could not stamp."""
         while self._faulty:
-            batch = self._faulty.pop()
-            await self._finish(batch, [OWN_FAULT] * len(batch.deliveries))
+            batch, fault = self._faulty.pop()
+            id = batch.printed.edition.id
+            if await self._set_aside(fault, id, batch.deliveries):
+                self._has_moved(id)
+            else:
+                await self._finish(batch, [OWN_FAULT] * len(batch.deliveries))
+
+    async def _set_aside(
+        self, fault: Exception, edition_id: int, batch: Sequence[Delivery], *, whole: bool = False
+    ) -> bool:
+        """Whether these deliveries, or all of the edition, are aside now: our own code failed once too often."""
+        if isinstance(fault, (SQLAlchemyError, OSError)):
+            return False
+        said = "".join(traceback.format_exception(fault))
+        ids = [delivery.id for delivery in batch]
+        failed = setting_aside.edition_failed
+        try:
+            if not await self._db.write(failed, edition_id, ids, said, self._clock(), whole=whole):
+                return False
+        except Exception:  # no database: it is put off, and counted when it fails again
+            log.exception("could not count the fault of edition %d", edition_id)
+            return False
+        log.error("edition %d is set aside: `listserv queue list --state aside`", edition_id)
+        self._in_hand_no_more(ids)
+        return True
 
     async def _finish(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
         edition = batch.printed.edition
@@ -324,13 +352,16 @@ class Deliverer:
         now, chance = self._clock(), self._site.chance
         return [delivering.settled(d, outcome, now, chance, notice) for d, outcome in zip(batch, outcomes, strict=True)]
 
-    def _forget(self, line: _Line) -> None:
-        """What it had comes back when its lease has run out."""
+    async def _forget(self, line: _Line, fault: Exception) -> None:
+        """What it had comes back when its lease has run out; the fault is counted for what was under way."""
+        forgotten = [turn.work for turn in line.turns]
         while line.turns:
             turn = line.turns.popleft()
             self._turns.drop(turn)
             self._has_moved(turn.work.printed.edition.id)
             self._in_hand_no_more([delivery.id for delivery in turn.work.deliveries])
+        if forgotten:
+            await self._set_aside(fault, forgotten[0].printed.edition.id, forgotten[0].deliveries)
 
     def _notice(self, first: Outcome) -> None:
         """While the relay cannot be reached, claim nothing: rest, longer each time."""

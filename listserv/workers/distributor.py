@@ -1,23 +1,31 @@
 """Turns due posts into editions and deliveries, one post at a time."""
 
 import asyncio
+import logging
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from listserv.flows import distributing
+from sqlalchemy.exc import SQLAlchemyError
+
+from listserv.flows import distributing, setting_aside
 from listserv.flows.distributing import Draft
 from listserv.flows.site import Site
+from listserv.hooks import Feature
 from listserv.net.content import Budget
 from listserv.store import schema
 from listserv.store.db import Database
 from listserv.store.deliveries import Edition
 from listserv.store.posts import Post
+from listserv.workers.cell import Cell, Overrun, Poison, guarded
 from listserv.workers.loop import until_due
+
+log = logging.getLogger("listserv.distributor")
 
 YIELD = 0.1  # seconds before the next post, while many come in: whoever waits for a 250 goes first …
 PATIENCE = timedelta(seconds=5)  # … until a post has waited so long
-SMALL = 20_000  # bytes; rendering more than this is done beside the event loop
+SMALL = 20_000  # bytes; rendering more than this is done in a process of its own
 
 
 class Distributor:
@@ -39,6 +47,7 @@ class Distributor:
         self._budget = budget
         self._rush = rush
         self._late = timedelta()  # how long the last post had waited
+        self._cell = Cell()
 
     async def once(self) -> bool:
         """One post, if there is one; while many come in, not one after the other."""
@@ -49,20 +58,32 @@ class Distributor:
         if post is None:
             return False
         self._late = now - post.received_at
-        await self._distribute(post)
+        try:
+            await self._distribute(post)
+        except (SQLAlchemyError, OSError):  # no database: the lease brings the post back
+            raise
+        except Exception:
+            log.exception("post %d failed in our own code", post.id)
+            fault = traceback.format_exc()
+            if await self._db.write(setting_aside.post_failed, post, fault, self._clock()):
+                log.error("post %d is set aside: `listserv queue show p%d`", post.id, post.id)
         return True
 
     async def nap(self) -> float:
         return await until_due(self._db, schema.posts, self._clock())
 
+    def close(self) -> None:
+        self._cell.close()
+
     async def _distribute(self, post: Post) -> None:
+        """Rendered, saved and handed out.  The bytes are in memory only until they are saved."""
         share = await self._budget.take(await self._db.read(distributing.size, post))
         try:
             draft = await self._db.read(distributing.load, self._site, post, self._clock())
             if draft is None:
                 await self._db.write(distributing.abandon, self._site, post, self._clock())
                 return
-            edition = await self._render(draft)
+            edition = await self._render(post, draft)
             begun = await self._db.write(distributing.hand_out, self._site, draft, edition, self._clock())
         finally:
             self._budget.give(share)
@@ -74,7 +95,14 @@ class Distributor:
         while more:
             more = await self._db.write(distributing.go_on, self._site, draft, begun[0], self._clock())
 
-    async def _render(self, draft: Draft) -> Edition:
-        if len(draft.content) > SMALL:
-            return await asyncio.to_thread(distributing.render, self._site, draft, self._own_keys())
-        return distributing.render(self._site, draft, self._own_keys())
+    async def _render(self, post: Post, draft: Draft) -> Edition:
+        """Small ones at once, the first time; all others where they can do no harm."""
+        keys = self._own_keys()
+        if len(draft.content) <= SMALL and post.tries == 1:
+            try:
+                return guarded(distributing.render, self._site, draft, keys)
+            except Overrun as over:
+                raise Poison("rendering takes too long") from over
+        site = replace(self._site, features=())
+        additions = tuple((Feature(feature.name), said) for feature, said in draft.additions)
+        return await self._cell.run(distributing.render, site, replace(draft, additions=additions), keys)

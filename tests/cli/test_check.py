@@ -18,6 +18,7 @@ from listserv.cli.checkup import Status
 from listserv.daemon import Role, locked
 from listserv.settings import Settings
 from listserv.supervisor import Kept
+from tests.cli.beside import daemon
 from tests.cli.shell import Shell
 from tests.kit.house import house
 from tests.kit.nameserver import Nameserver, nameserver
@@ -178,6 +179,22 @@ def test_a_database_of_a_newer_program_is_wrong(ready: Shell) -> None:
     database.close()
     line = found(ready, "--no-dns")["database"]
     assert line["mend"] == "run the newer listserv"
+
+
+async def test_a_copy_that_vanished_is_missed(shell: Shell) -> None:
+    async with daemon(shell) as here:
+        here.group("walkers@lists.example", ["ada@a.example", "bob@b.example"])
+        await here.post("ada@a.example", "walkers@lists.example")
+        await here.quiet()
+    lines = await checked(shell, "--no-dns")
+    assert lines["conservation of posts"]["detail"] == "1 came in: 1 distributed"
+    assert lines["conservation of copies"]["detail"] == "2 came in: 2 delivered"
+    database = sqlite3.connect(shell.folder / "listserv.db")
+    with database:
+        database.execute("DELETE FROM deliveries WHERE recipient = 'bob@b.example'")
+    database.close()
+    line = (await checked(shell, "--no-dns"))["conservation of copies"]
+    assert (line["status"], line["detail"]) == ("wrong", "2 came in: 1 delivered; 1 missing")
 
 
 def test_a_database_that_cannot_be_reached_is_wrong(ready: Shell) -> None:

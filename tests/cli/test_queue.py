@@ -32,7 +32,11 @@ async def test_status_and_list_say_what_waits_and_why(shells: Shell) -> None:
     async with full_mailbox(shells):
         status = shells.json("queue", "status")
         [bob] = status.pop("destinations")
-        assert status == {"due": 1, "taken": 0, "held": 0, "failed": 1, "paused": False}
+        assert status.pop("conservation") == {
+            "posts": {"entered": 1, "distributed": 1, "missing": 0},
+            "copies": {"entered": 3, "delivered": 1, "failed": 1, "under_way": 1, "missing": 0},
+        }
+        assert status == {"due": 1, "taken": 0, "held": 0, "failed": 1, "aside": 0, "paused": False}
         assert (bob["destination"], bob["due"], bob["tried"]) == ("b.example", 1, 1)
         assert bob["oldest"] < bob["next"]
         [waits] = shells.json("queue", "list")
@@ -136,7 +140,8 @@ def test_a_long_list_is_cut_for_people_and_whole_for_programs(shell: Shell) -> N
 
 def test_an_empty_queue_has_nothing_to_say(shell: Shell) -> None:
     assert shell.json("queue", "status") == {
-        "due": 0, "taken": 0, "held": 0, "failed": 0, "paused": False, "destinations": []
+        "due": 0, "taken": 0, "held": 0, "failed": 0, "aside": 0, "paused": False, "destinations": [],
+        "conservation": {"posts": {"entered": 0, "missing": 0}, "copies": {"entered": 0, "missing": 0}},
     }  # fmt: skip
     assert shell.json("queue", "list") == []
     assert len(shell.fails("queue", "show", "1")) == 1

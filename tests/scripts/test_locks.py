@@ -12,6 +12,7 @@ WANTED = {
     "requirements.lock": [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["fast"]],
     "requirements-build.lock": [*PROJECT["dependency-groups"]["build"], *PROJECT["build-system"]["requires"]],
     "requirements-dev.lock": PROJECT["dependency-groups"]["dev"],
+    "requirements-fuzz.lock": PROJECT["dependency-groups"]["fuzz"],
 }
 PIN = re.compile(
     r"^(?P<name>[a-z0-9-]+)==\S+(?: ; [^\\\n]+)? \\\n(?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", re.MULTILINE
@@ -34,7 +35,7 @@ def test_whatever_pyproject_names_is_pinned(lock):
     assert named <= pins(lock).keys()
 
 
-def test_the_three_locks_agree():
+def test_the_locks_agree():
     together: dict[str, str] = {}
     for lock in WANTED:
         for name, pin in pins(lock).items():

@@ -129,8 +129,8 @@ def test_ended_deliveries_go_and_their_editions_after_them(db: Database) -> None
     young = db.write_now(edition, [], NOW)
 
     # when they are swept twice
-    assert db.write_now(deliveries.sweep, NOW - DAY) == 2
-    assert db.write_now(deliveries.sweep, NOW - DAY) == 0
+    assert db.write_now(deliveries.sweep, NOW - DAY, NOW) == 2
+    assert db.write_now(deliveries.sweep, NOW - DAY, NOW) == 0
 
     # then only the first has gone
     left = db.read_now(lambda tx: set(tx.execute(select(schema.editions.c.id)).scalars()))
@@ -144,10 +144,10 @@ def test_the_edition_of_a_post_that_is_still_handed_out_stays(db: Database) -> N
     mine = db.write_now(post, walkers.id, state="taken")
     made = db.write_now(edition, [], OLD, post_id=mine, group_id=walkers.id)
     db.write_now(posts.move, mine, edition_id=made)
-    db.write_now(deliveries.sweep, NOW - DAY)
+    db.write_now(deliveries.sweep, NOW - DAY, NOW)
     assert db.read_now(count, schema.editions, id=made) == 1
     db.write_now(posts.move, mine, state="done")
-    db.write_now(deliveries.sweep, NOW - DAY)
+    db.write_now(deliveries.sweep, NOW - DAY, NOW)
     assert db.read_now(count, schema.editions, id=made) == 0
 
 
@@ -155,7 +155,7 @@ def test_a_sweep_takes_no_more_than_its_limit(db: Database) -> None:
     db.write_now(edition, [f"m{n}@a.example" for n in range(5)], OLD)
     for row in db.write_now(queue.claim, schema.deliveries, "node", NOW, 9):
         db.write_now(queue.settle, schema.deliveries, row.id, 1, state="sent", done_at=OLD)
-    assert [db.write_now(deliveries.sweep, NOW, 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [db.write_now(deliveries.sweep, NOW, NOW, 2) for _ in range(4)] == [2, 2, 1, 0]
     assert db.read_now(count, schema.editions) == 0
 
 

@@ -255,3 +255,26 @@ async def test_a_mailbox_that_is_not_there_is_charged_and_one_that_is_full_is_no
         assert here.states() == {"failed": 2}
         boxes = [db.read_now(accounts.mailbox, key) for key in ("ada@a.example", "bob@b.example")]
         assert [box.bounces for box in boxes if box] == [1, 0]
+
+
+async def test_an_edition_that_fails_in_our_own_code_three_times_is_set_aside_alone(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = module.delivering.prepare
+
+    def broken(site: object, loaded: deliveries.Loaded, signers: object) -> object:
+        if b"poison" in loaded.fields:
+            raise ValueError("poison")
+        return prepare(site, loaded, signers)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module.delivering, "prepare", broken)
+    async with rig(db) as here:
+        here.given(3, fields=b"Subject: poison\r\n")
+        async with here.at_work():
+            for _ in range(3):
+                others = here.given(2)
+                await here.done()
+                assert all(here.world.messages.pop(each) for each in others)
+                here.clock.ahead += LADDER[2]
+                here.worker.bell.ring()
+            await here.until(lambda: here.states() == {"aside": 3, "sent": 6})

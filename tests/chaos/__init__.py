@@ -1,0 +1,1 @@
+"""What `scripts/chaos` does: kills, power cuts, broken disks and clocks, and what became of every 250."""
