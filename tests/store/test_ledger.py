@@ -87,8 +87,9 @@ def test_a_database_from_before_the_accounts_begins_in_balance(db: Database) -> 
 
     opening = import_module("listserv.store.migrations.versions.0004_set_aside").OPENING
 
+    walkers = db.write_now(filled)
+
     def before(tx: Tx) -> None:
-        walkers = filled(tx)
         tx.execute(delete(schema.counts))
         journal.count(tx, NOW.date(), walkers, "accepted", 100)  # posts that went long ago
         for what, expression in opening.items():

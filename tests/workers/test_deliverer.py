@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from listserv.flows.delivering import LADDER
+from listserv.flows.delivering import LADDER, Printed
 from listserv.model.group import Group
 from listserv.net.content import Budget
-from listserv.net.relay import Relay, Smarthost, Tls
-from listserv.store import accounts, deliveries, queue, schema, secrets
+from listserv.net.relay import Relay, Smarthost, Source, Tls
+from listserv.store import accounts, aside, deliveries, queue, schema, secrets
 from listserv.store.db import Database, Tx
 from listserv.workers import deliverer as module
-from listserv.workers.deliverer import Deliverer
+from listserv.workers.deliverer import Deliverer, _Line
 from listserv.workers.recorder import UNRECORDED
 from tests.kit.database import count, edition, group, opened
 from tests.kit.house import Clock
@@ -257,17 +257,18 @@ async def test_a_mailbox_that_is_not_there_is_charged_and_one_that_is_full_is_no
         assert [box.bounces for box in boxes if box] == [1, 0]
 
 
+@pytest.mark.parametrize("step", ["prepare", "stamp"])
 async def test_an_edition_that_fails_in_our_own_code_three_times_is_set_aside_alone(
-    db: Database, monkeypatch: pytest.MonkeyPatch
+    db: Database, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    prepare = module.delivering.prepare
+    sound = getattr(module.delivering, step)
 
-    def broken(site: object, loaded: deliveries.Loaded, signers: object) -> object:
-        if b"poison" in loaded.fields:
+    def broken(site: object, edition: object, *others: object) -> object:
+        if b"poison" in (edition.edition if isinstance(edition, Printed) else edition).fields:  # type: ignore[attr-defined]
             raise ValueError("poison")
-        return prepare(site, loaded, signers)  # type: ignore[arg-type]
+        return sound(site, edition, *others)
 
-    monkeypatch.setattr(module.delivering, "prepare", broken)
+    monkeypatch.setattr(module.delivering, step, broken)
     async with rig(db) as here:
         here.given(3, fields=b"Subject: poison\r\n")
         async with here.at_work():
@@ -278,3 +279,31 @@ async def test_an_edition_that_fails_in_our_own_code_three_times_is_set_aside_al
                 here.clock.ahead += LADDER[2]
                 here.worker.bell.ring()
             await here.until(lambda: here.states() == {"aside": 3, "sent": 6})
+        assert db.read_now(aside.fault_of, 1).endswith("ValueError: poison\n")
+
+
+async def test_a_copy_on_which_a_line_fails_three_times_is_set_aside(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rig(db, lines=1) as here:
+        sound = here.worker._relay.work
+
+        async def broken(source: Source) -> None:
+            while isinstance(source, _Line) and (copy := source.take()):
+                if b"poison" in copy.head:
+                    raise ValueError("poison")
+                await source.ended(copy, await here.worker._relay.send(copy))
+            await sound(source)
+
+        monkeypatch.setattr(here.worker._relay, "work", broken)
+        here.given(1, fields=b"Subject: poison\r\n")
+        async with here.at_work():
+            for tries in range(1, 4):
+                here.given(2)
+                here.worker.bell.ring()
+                await here.until(lambda sent=2 * tries: here.states().get("sent") == sent)
+                here.clock.ahead += 2 * queue.LEASE
+                db.write_now(queue.reclaim, schema.deliveries, here.clock())
+                here.worker.bell.ring()
+            await here.until(lambda: here.states() == {"aside": 1, "sent": 6})
+        assert not here.worker._in_hand
