@@ -20,7 +20,7 @@ import pytest
 from listserv.access_log.journal import Journal
 from listserv.model.address import parse
 from listserv.model.group import Group, Kind, Mode, Policy, Role
-from listserv.store import accounts, groups
+from listserv.store import accounts, groups, ledger
 from listserv.store.db import Database, Tx
 from listserv.store.upgrade import upgrade
 from tests.kit.house import mail, read
@@ -130,7 +130,7 @@ async def killed(
     """A server with its group, doomed to die at this point; started again, once, when all of it has."""
     async with World() as world:
         server = Server(folder, url, world, processes)
-        database = Database(url if url.startswith("postgresql") else f"sqlite:///{folder}/listserv.db")
+        database = _database(url, folder)
         upgrade(database)
         database.write_now(_group, moderated)
         database.close()
@@ -143,6 +143,10 @@ async def killed(
         finally:
             revived.cancel()
             await server.stop()
+
+
+def _database(url: str, folder: Path) -> Database:
+    return Database(url if url.startswith("postgresql") else f"sqlite:///{folder}/listserv.db")
 
 
 async def _revive(server: Server) -> None:
@@ -203,6 +207,16 @@ async def _send_and_see(url: str, folder: Path, point: str, processes: int) -> N
     logged = Counter(entry["message_id"] for entry in log.search(action="post.accepted"))
     assert len(logged) == POSTS
     assert set(logged.values()) == {1}
+    assert missing(url, folder) == [0, 0]
+
+
+def missing(url: str, folder: Path) -> list[int]:
+    """Of posts and of copies, as the accounts have it that all processes keep together."""
+    database = _database(url, folder)
+    try:
+        return [account.missing for account in database.read_now(ledger.balances)]
+    finally:
+        database.close()
 
 
 def lines(folder: Path) -> int:
