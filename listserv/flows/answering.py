@@ -37,11 +37,10 @@ def help(act: Act, group: Group | None, envelope: Envelope, reading: Reading) ->
         return asking.reply(asking.Refuted(by.why), author.address, by)
     key, token = author.address.key, ""
     member = accounts.member(act.tx, group.id, key) if group else None
-    is_known = member is not None if group else accounts.mailbox(act.tx, key) is not None
     is_proven = by.proof is Proof.PROVEN
     if not is_proven and asking.objects(act, key):
         return RECEIVED
-    if is_known or is_proven:
+    if is_proven:
         if not asking.once_a_day(act, "help", f"{group.id if group else 0} {key}"):
             return RECEIVED
     elif not asking.affords(act, author.address, by):
