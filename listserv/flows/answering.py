@@ -25,7 +25,7 @@ KEEP_MAIL_FOR = ANSWER_WITHIN * 13  # a quarter: mail to operators that nobody i
 
 
 def help(act: Act, group: Group | None, envelope: Envelope, reading: Reading) -> Reply:
-    """How to use the group, or the site: once a day to who is known there or proven; to anybody else as a question.
+    """How to use the group, or the site: once a day to who is proven; to anybody else within the budget of a question.
 
     To a refuted author nobody answers, nor to who never wants to be written to again.
     """
