@@ -26,6 +26,7 @@ from listserv.store import accounts, groups, journal, persons, requests, tokens
 
 OBJECT_WITHIN = timedelta(days=14)
 MOST = 20  # mailboxes of one person
+OBJECTIONS = (Action.KEEP_ADDRESS, Action.RETURN)  # rights to undo what perhaps somebody else has done
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +150,12 @@ def kept(act: Act, yes: Yes) -> Effect:
 
 
 def end_sessions(act: Act, mine: Mailbox) -> SessionsEnded:
-    """Every open right of all mailboxes of this person ends; the links that only leave a group stay."""
+    """Every open right of all mailboxes of this person ends.
+
+    What stays: links that only leave a group, and the right to object to a change that was not one's own.
+    """
     keys = {box.key for box in accounts.mailboxes_of(act.tx, mine.account_id)}
-    ended = tokens.end_all(act.tx, keys)
+    ended = tokens.end_all(act.tx, keys, [action for action in Action if action not in OBJECTIONS])
     _forget_wishes(act, keys)
     journal.write(act.tx, events.sessions_ended(act.now, act.who, tokens=ended))
     return SessionsEnded(ended)

@@ -25,7 +25,7 @@ KEEP_MAIL_FOR = ANSWER_WITHIN * 13  # a quarter: mail to operators that nobody i
 
 
 def help(act: Act, group: Group | None, envelope: Envelope, reading: Reading) -> Reply:
-    """How to use the group, or the site: once a day to who is known there or proven; to anybody else as a question.
+    """How to use the group, or the site: once a day to who is proven; to anybody else within the budget of a question.
 
     To a refuted author nobody answers, nor to who never wants to be written to again.
     """
@@ -37,11 +37,10 @@ def help(act: Act, group: Group | None, envelope: Envelope, reading: Reading) ->
         return asking.reply(asking.Refuted(by.why), author.address, by)
     key, token = author.address.key, ""
     member = accounts.member(act.tx, group.id, key) if group else None
-    is_known = member is not None if group else accounts.mailbox(act.tx, key) is not None
     is_proven = by.proof is Proof.PROVEN
     if not is_proven and asking.objects(act, key):
         return RECEIVED
-    if is_known or is_proven:
+    if is_proven:
         if not asking.once_a_day(act, "help", f"{group.id if group else 0} {key}"):
             return RECEIVED
     elif not asking.affords(act, author.address, by):

@@ -50,6 +50,8 @@ PROVEN_DOMAIN = Budget(1000, timedelta(seconds=10))
 
 QUESTIONS = (Action.ASK, Action.CONFIRM, Action.INVITE, Action.JOIN, Action.LEAVE, Action.OBJECT)
 
+ALONE = (Action.ADD_ADDRESS, Action.CHANGE_ADDRESS)
+
 OUR_OWN = ("address", "language", "asked")  # what a request's document holds besides the wish's own
 
 RECEIVED = Reply(250, "2.0.0", "received")
@@ -222,6 +224,11 @@ def once_a_day(act: Act, what: str, whose: str) -> bool:
     return buckets.spend(act.tx, _name(act, what, whose), MAIL, act.now)
 
 
+def once(act: Act, what: str, whose: str, within: timedelta) -> bool:
+    """True the first time within this span; only a keyed hash is kept."""
+    return buckets.spend(act.tx, _name(act, what, whose), Budget(1, within), act.now)
+
+
 def reply(outcome: Outcome, address: Address, by: Party, instead: str = "") -> Reply:
     """What SMTP says of it; `instead` is another way, for whom we cannot ask.
 
@@ -309,7 +316,7 @@ def send_waiting(act: Act) -> int:
         buckets.spend(act.tx, _name(act, "mail", key), MAIL, act.now)
         address = parse(known[0].doc["address"])
         assert address is not None  # it was judged when it was stored
-        _send(act, address, known, Action.ASK)
+        _send(act, address, _together(known), Action.ASK)
         sent += 1
     return sent
 
@@ -337,8 +344,9 @@ def _ask(act: Act, address: Address, wishes: Sequence[Wish], language: str, answ
     if not may or _open(_questions(act, address.key), act):
         return Waits()
     buckets.spend(act.tx, mail, MAIL, act.now)
-    _send(act, address, [*waiting, *made], Action.ASK, answers)
-    return Asked()
+    together = _together([*waiting, *made])
+    _send(act, address, together, Action.ASK, answers)
+    return Asked() if made[0] in together else Waits()
 
 
 def affords(act: Act, address: Address, by: Party) -> bool:
@@ -372,6 +380,13 @@ def _request(act: Act, address: Address, wish: Wish, language: str) -> Request:
     known = {"address": str(address), "language": language, "asked": consenting.asked(act)}
     doc = {**wish.doc, **{name: value for name, value in known.items() if value}}
     return requests.add(act.tx, address.key, wish.action, wish.group.id if wish.group else None, doc, act.now)
+
+
+def _together(waiting: Sequence[Request]) -> list[Request]:
+    """What one mail may name: who gives another mailbox a say in all that is his is asked that, and nothing else."""
+    if waiting[0].action in ALONE:
+        return [waiting[0]]
+    return [request for request in waiting if request.action not in ALONE]
 
 
 def _same(request: Request, wish: Wish) -> bool:

@@ -145,7 +145,7 @@ def _wishes(act: Act, group: Group | None, address: Address, commands: Sequence[
                 wishes += [Wish(Action.LEAVE, known)] if member else []
             case _ if not isinstance(command, HARMLESS):
                 lines += _located(act, command, group)
-    if lines:
+    if lines and accounts.mailbox(act.tx, address.key) is not None:  # who is nobody here has nothing to change
         doc = {"lines": [request.written(each) for each in lines], "shown": [_shown(each) for each in lines]}
         wishes.append(Wish(Action.COMMAND, group, doc))
     return wishes
@@ -159,8 +159,10 @@ def _located(act: Act, command: Command, group: Group | None) -> list[Command]:
         ):
             known = obeying.find(act, name, group)
             if known is None:
-                return [] if name else [command]
-            return [replace(command, group=known.address)]
+                return [] if name else _sound(act, command)
+            return _sound(act, replace(command, group=known.address))
+        case request.Set(name) if name != request.EVERY:  # of the person, whatever group it names
+            return _sound(act, replace(command, group=""))
         case request.Who(name) | request.Which(name):
             known = obeying.find(act, name, group if isinstance(command, request.Who) else None)
             if known is None:
@@ -168,6 +170,15 @@ def _located(act: Act, command: Command, group: Group | None) -> list[Command]:
             return [replace(command, group=known.address)]
         case _:
             return [command]
+
+
+def _sound(act: Act, command: request.Set) -> list[Command]:
+    """Without values that cannot be: nobody is asked about the words of a stranger."""
+    languages = act.site.texts.languages
+    pairs = tuple(
+        pair for pair in command.pairs if not isinstance(setting.read_member(*pair, languages), setting.Wrong)
+    )
+    return [replace(command, pairs=pairs)] if pairs else []
 
 
 def _shown(command: Command) -> str:

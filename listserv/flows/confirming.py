@@ -181,13 +181,13 @@ def answer(act: Act, token: Token, said: Consent, how: Answer) -> Result:
 
 def _vouch(act: Act, token: Token, said: Consent, how: Answer) -> Result:
     """An author says which posts in his name are his; who has the token has his mailbox, whatever From says."""
+    if said is Consent.NEVER:
+        asking.never_again(act, token.actor)
     if not tokens.redeem(act.tx, token.digest, act.now):
-        return Over(token)
+        return Declined(said) if said is Consent.NEVER else Over(token)
     places = range(len(token.doc["holds"])) if said is Consent.YES else range(0)
     own = {place + 1 for place in places if how.only is None or place in how.only}
     believing.answered(act, token, own)
-    if said is Consent.NEVER:
-        asking.never_again(act, token.actor)
     return Done(((named(act, token)[0], Effect.DONE),)) if own else Declined(said)
 
 

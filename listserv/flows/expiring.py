@@ -17,7 +17,7 @@ from listserv.store.db import Tx
 TRACE_FOR = timedelta(days=7)  # sent deliveries and events stay so long for `trace`
 SEEN_FOR = timedelta(days=8)
 TOKENS_FOR = timedelta(days=60)  # tokens and holds that are over, so that a repeat is answered kindly
-BUCKETS_FOR = timedelta(days=2)  # by then all have drained
+BUCKETS_FOR = timedelta(days=15)  # by then all have drained
 BOUNCES_FOR = timedelta(days=90)
 YOUNG = timedelta(hours=1)  # a message this young may belong to a transaction that is not committed yet
 

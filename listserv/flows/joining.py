@@ -103,7 +103,7 @@ def leave(act: Act, group: Group, member: Member, evidence: Facts = MappingProxy
         "address": member.address,
         "mode": member.mode.value,
         "moderated": member.moderated,
-        "wishes": {"own_posts": member.own_posts, "copies": member.copies, "visible": member.visible},
+        "delivery": {"own_posts": member.own_posts, "copies": member.copies, "visible": member.visible},
         "text": consenting.shown(act, "farewell", to.language),
     }
     token = notifying.issue(act, Action.RETURN, member.key, doc, lives=UNDO_WITHIN, group_id=group.id)
@@ -285,7 +285,7 @@ def returned(act: Act, yes: Yes) -> Effect:
     entry = join(act, group, yes.address, how, mode=mode, step=Step.RETURNED, evidence=yes.evidence)
     if not isinstance(entry, Joined):
         return Effect.NOTHING if isinstance(entry, AlreadyIn) else Effect.CLOSED
-    wishes = yes.doc.get("wishes", {})
+    wishes = yes.doc.get("delivery", {})
     accounts.change(act.tx, entry.member.subscription_id, moderated=yes.doc["moderated"], **wishes)
     line = events.member_returned(act.now, act.who, group=group.address, member=yes.actor)
     journal.write(act.tx, line)

@@ -4,22 +4,25 @@
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import assert_never
 
 from listserv.access_log import events
-from listserv.flows import answering, bouncing, commanding, confirming, joining, posting
+from listserv.flows import answering, asking, bouncing, commanding, confirming, joining, posting
 from listserv.flows.asking import RECEIVED
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act, Site
-from listserv.mail import recipient, tag
+from listserv.mail import message, recipient, tag
 from listserv.mail.recipient import Door, Recipient
 from listserv.model.address import parse
-from listserv.model.envelope import Envelope, Peer, Reply
+from listserv.model.envelope import Envelope, Peer, Proof, Reply
 from listserv.model.group import Group, Joining, Mode
 from listserv.store import groups, journal, tokens
 from listserv.store.db import Tx
+
+ACTING = (Door.SUBSCRIBE, Door.UNSUBSCRIBE, Door.HELP, Door.REQUEST, Door.MAIL, Door.NOMAIL)
+YOUNG = timedelta(days=7)  # how long a signature alone proves that its author wants this now
 
 UNKNOWN = Reply(550, "5.1.1", "no such address here")
 NO_CONFIRMATION = Reply(550, "5.1.1", "no such confirmation; it may be too old")
@@ -133,9 +136,33 @@ def _each(act: Act, envelope: Envelope, reading: Reading) -> list[Reply]:
             continue
         place = (target.group.id if target.group else 0, target.role, target.door, target.tag)
         if place not in known:
-            known[place] = _one(act, envelope, reading, target)
+            heard = _heard(act, envelope, reading, target)
+            known[place] = _one(act, heard, replace(reading, proof=heard.proof), target)
         replies.append(known[place])
     return replies
+
+
+def _heard(act: Act, envelope: Envelope, reading: Reading, target: Target) -> Envelope:
+    """The message as this door believes it.
+
+    A signature alone proves who wrote it, but not that he sent it here and now: whoever has read it can send it again.
+    So behind every door that acts it counts only if it is addressed to this door, young, and here for the first time.
+    """
+    evidence = envelope.evidence
+    if not evidence.is_by_signature or target.door not in ACTING:
+        return envelope
+    known = parse(target.address)
+    said = message.date(reading.message)
+    if known is None or known.key not in reading.named:
+        why = "it is not addressed to this door"
+    elif said is None or abs(envelope.at - said) > YOUNG:
+        why = "it is old, or has no date"
+    elif not asking.once(act, "signed", f"{known.key} {reading.key.hex()}", YOUNG * 2):
+        why = "it came before"
+    else:
+        return envelope
+    doubt = f"unknown: only a signature vouches for it, and {why}"
+    return replace(envelope, evidence=replace(evidence, proof=Proof.UNKNOWN, why=(*evidence.why, doubt)))
 
 
 def _one(act: Act, envelope: Envelope, reading: Reading, target: Target) -> Reply:

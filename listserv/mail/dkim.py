@@ -37,6 +37,8 @@ from listserv.model.address import domain_name
 MAX_SIGNATURES = 5  # verified in one message; the author's own come first
 _MAX_FIELD = 8_192  # octets of a signature
 _MAX_NAMES = 256  # signed header fields
+_ONCE = (b"from", b"subject", b"to", b"cc", b"date", b"reply-to", b"content-type")  # RFC 5322 §3.6: at most one
+_VOUCHED = ("from", "subject", "to", "date")  # what a signature has to cover to speak for an author
 _MAX_RECORD = 4_096  # octets of a key record
 _KEY_BITS = range(1024, 8193)  # RFC 8301 §3.2: 1024 to 4096 have to be verified, more may be
 _CHUNK = 65_536  # octets of a body hashed at a time: other threads run in between
@@ -65,6 +67,11 @@ class Signature:
     def question(self) -> Question:
         """Where its key is (RFC 6376 §3.6.2.1)."""
         return Question(f"{self.selector.lower()}._domainkey.{self.domain}", "TXT")
+
+    def covers(self, message: Message) -> bool:
+        """Nothing that decides what the message does can be changed or added without breaking the signature."""
+        signed = {name.strip().lower() for name in (self.tags or {}).get(b"h", b"").split(b":")}
+        return all(name.encode() in signed for name in _VOUCHED if message.first(name) is not None)
 
     @property
     def beginning(self) -> str:
@@ -275,7 +282,8 @@ def _header_hash(message: Message, signature: Signature) -> bytes:
     """SHA-256 of the signed fields and of the signature without its value (RFC 6376 §3.7)."""
     assert signature.tags is not None
     names = [name.strip().lower() for name in signature.tags[b"h"].split(b":")]
-    names.append(b"from")  # one From more than was signed breaks the signature (RFC 6376 §8.15)
+    # One more than was signed breaks the signature (RFC 6376 §8.15): readers may take the other one for the author's.
+    names += [name for name in _ONCE if name in names]
     wanted = {name.decode("latin-1") for name in names}
     policy = CanonicalizationPolicy.from_c_value(signature.tags.get(b"c", b"simple/simple"))
     signed = policy.canonicalize_headers([_pair(each) for each in message.fields if each.name in wanted])

@@ -11,7 +11,7 @@ Sources: RFC 9989 §5.3 (what a receiver does), RFC 8601 (results), RFC 8617 (AR
 """
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -86,7 +86,9 @@ class Examination:
             why = "the address of the author has no domain" if self.author else "From names nobody in particular"
             return self._evidence(sent, verdicts, None, Proof.UNKNOWN, dmarc_policy, why)
         walk: Walk = done["walk"]
-        identifiers = list(_identifiers(sent, verdicts, reported))
+        identifiers = list(
+            _identifiers(sent, [each for each in verdicts if each.signature.covers(self.message)], reported)
+        )
         policy = walk.policy if walk.policy and walk.policy.applies else None
         aligned = self._all(
             {each: partial(dmarc.aligned, walk, each.domain, ask, strict=_strict(policy, each)) for each in identifiers}
@@ -94,7 +96,9 @@ class Examination:
         proof, why = self._proof(identifiers, aligned, policy, done["published"], reported)
         dmarc_policy = dmarc.applicable(walk, self._exists(ask))
         found = _dmarc(self._domain, proof, policy, walk, reported, asked=sent is not None)
-        return self._evidence(sent, verdicts, found, proof, dmarc_policy, why, walk, reported)
+        evidence = self._evidence(sent, verdicts, found, proof, dmarc_policy, why, walk, reported)
+        by_path = any(each.how == "spf" and each.passed and aligned[each] for each in identifiers)
+        return replace(evidence, is_by_signature=proof is Proof.PROVEN and not by_path)
 
     def _all(self, work: dict[Any, Callable[[], Any]]) -> dict[Any, Any]:
         """What each piece of work gives; raises Missing with what any of them misses."""

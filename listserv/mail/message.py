@@ -26,6 +26,9 @@ _NAME = re.compile(rb"([!-9;-~]++)[ \t]*+:")
 _FIELD = re.compile(rb"[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
 _ID = re.compile(rb"<[^<>\s]{1,998}>")
 
+# At most one of each (RFC 5322 §3.6): two readers, or a signature and a reader, would take different ones.
+ONCE = ("subject", "to", "cc", "date", "content-type")
+
 text = words.text
 
 
@@ -148,6 +151,9 @@ def author(message: Message) -> Author | NoAuthor:
         return NoAuthor("the header does not end with an empty line")
     if len(senders) != 1:
         return NoAuthor("there is no From field" if not senders else f"there are {len(senders)} From fields")
+    doubled = next((name for name in ONCE if len(message.all(name)) > 1), None)
+    if doubled:
+        return NoAuthor(f"there are several {doubled.title()} fields")
     return mailbox.single(senders[0].value)
 
 

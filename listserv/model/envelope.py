@@ -40,6 +40,7 @@ class Evidence:
     """What SPF, DKIM and DMARC say about the author of a message; `net.authenticator` makes it.
 
     results  value of our Authentication-Results field (RFC 8601 §2.2), "" when nothing was checked
+    is_by_signature  nothing but a signature proves it: whoever has read the message can send it again, to anybody
     why      what was found, one sentence each, for `explain` and the author
     """
 
@@ -47,6 +48,7 @@ class Evidence:
     dmarc_policy: DmarcPolicy = DmarcPolicy.UNKNOWN
     results: str = ""
     why: tuple[str, ...] = ()
+    is_by_signature: bool = False
 
 
 UNCHECKED = Evidence()

@@ -16,6 +16,7 @@ SQLite and PostgreSQL differ in this module, in `bells`, and in no other.
 import asyncio
 import logging
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -371,7 +372,8 @@ def _sqlite(url: URL) -> tuple[Engine, Engine]:
         @event.listens_for(made, "connect")
         def _(connection: Any, record: Any) -> None:
             connection.isolation_level = None  # SQLAlchemy says BEGIN, not the driver
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=2000"):
+            _to_wal(connection)
+            for pragma in ("synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=2000"):
                 connection.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(made, "begin")
@@ -381,6 +383,19 @@ def _sqlite(url: URL) -> tuple[Engine, Engine]:
         return made
 
     return engine("BEGIN IMMEDIATE", 2), engine("BEGIN", READERS)
+
+
+def _to_wal(connection: sqlite3.Connection) -> None:
+    """A new file changes over only while nobody else looks at it, and SQLite does not wait for that by itself."""
+    for attempt in range(1, 2 * ATTEMPTS + 1):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if attempt == 2 * ATTEMPTS:
+                raise
+            time.sleep(0.02 * attempt)
+        else:
+            return
 
 
 def _postgresql(url: URL) -> tuple[Engine, Engine]:

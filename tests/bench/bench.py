@@ -23,13 +23,19 @@ def main(arguments: Sequence[str]) -> int:
     if options.read:
         outcome = report.read(json.loads(options.read.read_text("utf-8")))
     else:
-        outcome = rounds.run(_asked(options), " ".join(["scripts/bench", *arguments]), Console(stderr=True))
+        outcome = rounds.run(_asked(options), _command(arguments), Console(stderr=True))
     report.show(outcome, Console(width=None if sys.stdout.isatty() else 160))
     if options.json:
         options.json.write_text(json.dumps(report.document(outcome), indent=1) + "\n", "utf-8")
     if options.write:
         report.write(outcome, options.write)
     return 1 if outcome.faults else 0
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """As it was typed, without where its figures go."""
+    words = [word for at, word in enumerate(arguments) if not {word, arguments[max(at - 1, 0)]} & {"--json", "--write"}]
+    return " ".join(["scripts/bench", *words])
 
 
 def _asked(options: argparse.Namespace) -> Asked:

@@ -218,7 +218,7 @@ async def test_a_tap_on_the_page_does_what_the_question_names(url: str, folder: 
         assert done == [Effect.DONE]
         assert wishes(here)[0] == "none"
         assert f"A question is on its way to {BOB}" in told(here)
-        assert f"{BOB} one more mailbox of the account of {ADA}" in told(here, BOB)
+        assert f"{BOB} and {ADA} mailboxes of one person" in told(here, BOB)
 
 
 def answer_on_page(tx: Tx, here: House, token: str) -> list[Effect]:
@@ -388,7 +388,11 @@ async def test_all_that_is_held_about_a_person_goes_to_his_mailbox(url: str, fol
         assert document["account"]["name"] == "Ada"
         assert document["subscriptions"][0]["group"] == WALKERS
         assert document["mailboxes"][0]["address"] == ADA
-        # in nobody's name who is not proven without his yes
+        # in nobody's name who is not proven without his yes, and to nobody who is unknown here
+        await here.post(BOB, LISTSERV, "mydata", "")
+        await here.quiet()
+        assert here.inbox(BOB) == []
+        here.group("riders@lists.example", [BOB])
         await here.post(BOB, LISTSERV, "mydata", "")
         await here.quiet()
         assert len(here.inbox(BOB)) == 1

@@ -202,6 +202,40 @@ async def _(at: Place) -> None:
     await at.forge(WALKERS, signed(mail(ADA, WALKERS), "example", at.dns))
 
 
+# What Ada really signed, sent again by somebody else
+
+
+def overlaid(at: Place, **fields: str) -> bytes:
+    """Her own message with other fields on top of hers."""
+    return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode() + hers(at)
+
+
+posts("her message, with another To on top", lambda at: overlaid(at, To=WALKERS))
+posts("her message as it is, to the door that ends all mail", hers, to="walkers-nomail@lists.example")
+posts("her message as it is, to the door that leaves", hers, to="walkers-unsubscribe@lists.example")
+posts(
+    "her message, with a command for a subject on top",
+    lambda at: overlaid(at, Subject="unsubscribe walkers", To="listserv@lists.example"),
+    to="listserv@lists.example",
+)
+posts(
+    "her message, with a new address for a subject on top",
+    lambda at: overlaid(at, Subject=f"address change {EVE}"),
+    to="listserv@lists.example",
+)
+posts(
+    "a signature that leaves the subject open, and another subject",
+    lambda at: replaced(
+        signed(
+            mail(ADA, "listserv@lists.example", ""), "ada.example", at.dns, include_headers=[b"from", b"to", b"date"]
+        ),
+        b"Subject: A walk",
+        b"Subject: unsubscribe walkers",
+    ),
+    to="listserv@lists.example",
+)
+
+
 # Commands and settings in Ada's name
 
 
@@ -378,6 +412,24 @@ async def test_it_changes_nothing(url: str, folder: Path, dns: Nameserver, what:
         assert fresh.get(EVE, 0) <= 1
         assert fresh.get(ADA, 0) <= 1
         assert sum(fresh.values()) <= 1
+
+
+async def test_a_signed_command_is_obeyed_once(url: str, folder: Path, dns: Nameserver) -> None:
+    async with place(url, folder, dns) as at:
+        # given Ada's mail that leaves, proven by her signature, and her undo
+        to = "walkers-unsubscribe@lists.example"
+        content = signed(mail(ADA, to), "ada.example", at.dns)
+        await at.here.send("forwarder@eve.example", to, content, ip=ELSEWHERE)
+        await at.here.quiet()
+        assert at.here.members(at.walkers) == [BOB]
+        await at.here.answer(ADA, at.here.notice(ADA), "")
+        await at.here.quiet()
+        assert sorted(at.here.members(at.walkers)) == [ADA, BOB]
+        # when whoever has seen it sends it again
+        await at.forge(to, content)
+        await at.here.quiet()
+        # then she is asked, and stays
+        assert sorted(at.here.members(at.walkers)) == [ADA, BOB]
 
 
 # The same from the right people
