@@ -184,7 +184,7 @@ class Postfix:
                 while not true():
                     if loop.time() > looks:
                         looks = loop.time() + 5
-                        await asyncio.to_thread(self._tool, "postqueue", "-f")
+                        await asyncio.to_thread(self._tool, "postkick", "public", "qmgr", "DF")
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError(self.log()) from None
