@@ -130,14 +130,16 @@ class Cell:
 def guarded(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `work` returns, in this thread; Overrun when it takes more than AT_ONCE of processor time.
 
-    Only the main thread can be interrupted; elsewhere the work is simply done.
+    Only the main thread can be interrupted; elsewhere the work is simply done.  The timer counts what other threads
+    take too: who is interrupted too early is worked on in a cell, no more.  Nothing but the work is ever interrupted,
+    not even the lines here that end the timer.
     """
     if threading.current_thread() is not threading.main_thread():
         return work(*args, **kwargs)
-    armed = True
+    armed, here = True, sys._getframe()
 
-    def over(_number: int, _frame: FrameType | None) -> None:
-        if armed:
+    def over(_number: int, frame: FrameType | None) -> None:
+        if armed and frame is not here:
             raise Overrun
 
     before = signal.signal(signal.SIGPROF, over)

@@ -53,6 +53,10 @@ def loops_and_catches(octets: bytes) -> NoReturn:
             octets = b""
 
 
+def takes_a_while(octets: bytes) -> int:
+    return sum(n for n in range(100_000) if octets)
+
+
 KINDS = {each.__name__: each for each in (raises, recurses, eats, crashes, loops)}
 
 
