@@ -1,14 +1,20 @@
-"""What holds for every test: no skip in CI, missing components named at the end, Hypothesis without deadlines."""
+"""What holds for every test: no skip in CI, failures shown when they happen, missing components named at the end,
+Hypothesis without deadlines."""
 
+import faulthandler
+import os
 from collections import Counter
 from collections.abc import Generator
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import HealthCheck, settings
 
 from tests.kit import components
 
 pytest_plugins = ["tests.kit.engines"]
+
+DEAF, TIDY = 300.0, 120.0  # seconds for a whole test, and for what tidies up behind it
 
 # A shared machine is no stopwatch; what must be fast has a test of its own.
 settings.register_profile("listserv", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -40,6 +46,32 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _no_skip_in_ci(report)
     return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that does not hear its timeout, or tidies up for ever, ends its whole process, and others go on."""
+    _end_after(DEAF, item)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    _end_after(TIDY, item)
+
+
+def _end_after(seconds: float, item: pytest.Item) -> None:
+    faulthandler.dump_traceback_later(seconds, exit=True, file=item.config.stash[fault_handler_stderr_fd_key])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A run that is cut off has said what it knew."""
+    if report.failed and components.in_ci() and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.nodeid} failed in its {report.when} phase\n{report.longreprtext}\n", flush=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
