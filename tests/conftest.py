@@ -14,7 +14,7 @@ from tests.kit import components
 
 pytest_plugins = ["tests.kit.engines"]
 
-DEAF, TIDY = 300.0, 120.0  # seconds for a whole test, and for what tidies up behind it
+DEAF, TIDY = 700.0, 120.0  # seconds for a whole test, and for what tidies up behind it
 
 # A shared machine is no stopwatch; what must be fast has a test of its own.
 settings.register_profile("listserv", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -24,6 +24,7 @@ from listserv.store import accounts, groups, ledger
 from listserv.store.db import Database, Tx
 from listserv.store.upgrade import upgrade
 from tests.kit.house import mail, read
+from tests.kit.patience import PATIENCE
 from tests.kit.world import World
 
 POSTS, MEMBERS = 60, 40
@@ -224,7 +225,7 @@ def lines(folder: Path) -> int:
     return sum(json.loads(text)["action"] == "post.accepted" for text in texts)
 
 
-async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.1)

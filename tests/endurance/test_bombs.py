@@ -6,6 +6,7 @@ from pathlib import Path
 from listserv.model.group import Role
 from tests.endurance import loads
 from tests.endurance.loads import WALKERS
+from tests.kit.patience import PATIENCE
 from tests.kit.process import process
 from tests.kit.world import World
 
@@ -35,10 +36,9 @@ async def test_no_bomb_hurts_the_daemon_or_anybody_else(url: str, folder: Path) 
         noops, posts = await bystander
         assert there.tracebacks() == []
         assert world.faults == []
-        # the promise is 0.1 s; a machine that does other things needs some air
-        assert noops[len(noops) * 9 // 10] < 0.1
-        assert noops[-1] < 1.0
-        assert posts[-1] < 2.0
+        # the promise is 0.1 s, which scripts/soak measures; a machine that does other things needs some air
+        assert noops[len(noops) // 2] < 0.5
+        assert max(noops[-1], posts[-1]) < PATIENCE
         assert (await loads.post(there, loads.ADA, WALKERS, subject="after all")).startswith("250")
         await there.until_done()
         for reader in loads.READERS:

@@ -19,7 +19,7 @@ async def test_a_hundred_thousand_members_fit_into_the_memory(url: str, folder: 
         there.populate(loads.WALKERS, 100_000)
         there.populate(loads.LARGE, names=dict.fromkeys(loads.READERS, Role.MEMBER))
         assert (await loads.post(there, "m1@d1.example", loads.WALKERS)).startswith("250")
-        await world.wait_for(1000, 30)
+        await world.wait_for(1000)
         assert there.resident() < PROMISED
         replies = await loads.uploads(there, 8, loads.LIMIT - 10_000)
         assert [reply[:3] for reply in replies] == ["250"] * 8

@@ -7,6 +7,7 @@ from pathlib import Path
 from listserv.model.group import Role
 from tests.endurance import loads
 from tests.endurance.loads import ADA, READERS, WALKERS
+from tests.kit.patience import PATIENCE
 from tests.kit.postgres import Postgres
 from tests.kit.process import Process, process
 from tests.kit.world import World
@@ -16,7 +17,7 @@ async def post(there: Process, number: int) -> str:
     return await loads.post(there, ADA, WALKERS, subject=f"post {number}")
 
 
-async def until_taken(there: Process, number: int, seconds: float = 30.0) -> None:
+async def until_taken(there: Process, number: int, seconds: float = PATIENCE) -> None:
     """As a sender's own queue does: again and again until somebody says 250."""
     async with asyncio.timeout(seconds):
         while not (await post(there, number)).startswith("250"):

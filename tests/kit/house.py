@@ -49,6 +49,7 @@ from listserv.store import accounts, bells, groups, holds, queue, schema
 from listserv.store.db import Tx
 from listserv.store.holds import Held
 from tests.kit.nameserver import Nameserver
+from tests.kit.patience import PATIENCE
 from tests.kit.world import World
 
 DOMAIN = "lists.example"
@@ -178,7 +179,7 @@ class House:
         """There may be work."""
         self.daemon._heard(bells.NAMES)
 
-    async def quiet(self, timeout: float = 15.0) -> None:
+    async def quiet(self, timeout: float = PATIENCE) -> None:
         """Back when nothing is due now: no post, no delivery, no line of the access log."""
         async with asyncio.timeout(timeout):
             while await self.node.db.read(self._busy):
@@ -198,7 +199,7 @@ class House:
         self.ring()
         await self.idle()
 
-    async def idle(self, timeout: float = 15.0) -> None:
+    async def idle(self, timeout: float = PATIENCE) -> None:
         """Back when no job is due any more either."""
         async with asyncio.timeout(timeout):
             while await self.node.db.read(self._job_due):

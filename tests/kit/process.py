@@ -27,6 +27,7 @@ from listserv.store import accounts, groups, schema
 from listserv.store.db import Database, Tx
 from listserv.store.upgrade import upgrade
 from tests.kit.house import _address as address
+from tests.kit.patience import PATIENCE
 from tests.kit.world import World
 from tests.net.listening import Client
 
@@ -50,7 +51,7 @@ class Process:
     def stderr(self) -> Path:
         return self.folder / "stderr"
 
-    async def start(self, seconds: float = 30.0) -> None:
+    async def start(self, seconds: float = PATIENCE) -> None:
         """Until it says that it is ready; an AssertionError with its last words when it never does."""
         with self.stderr.open("ab") as stderr:
             self.child = await asyncio.create_subprocess_exec(
@@ -136,7 +137,7 @@ class Process:
         """How many deliveries are in each state."""
         return self.work(_states)
 
-    async def until_done(self, seconds: float = 30.0) -> None:
+    async def until_done(self, seconds: float = PATIENCE) -> None:
         """Back when no post and no delivery waits or is under way."""
         database = Database(self.url)
         try:

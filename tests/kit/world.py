@@ -18,6 +18,8 @@ from typing import NamedTuple, Self, cast
 import aiosmtplib
 import trustme
 
+from tests.kit.patience import PATIENCE
+
 Scripted = str | list[str]  # one reply for ever, or one per attempt and 250 after the last
 
 
@@ -97,7 +99,7 @@ class World:
             self._left.clear()
             await self._left.wait()
 
-    async def wait_for(self, count: int, timeout: float = 5.0) -> None:
+    async def wait_for(self, count: int, timeout: float = PATIENCE) -> None:
         """Back as soon as `count` copies are here; AssertionError when they are not within `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):

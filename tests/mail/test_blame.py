@@ -100,7 +100,7 @@ def test_whatever_is_said_is_about_something(text: str) -> None:
 
 
 def test_long_replies_take_no_time() -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     for text in ("550 " + "exceeds a b c " * 20_000, "550 " + "not " * 50_000, "gave up after " + "x" * 100_000):
         blame.of_reply(text)
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2

@@ -12,6 +12,7 @@ from typing import Any
 
 from listserv.model.envelope import Envelope, Peer, Reply
 from listserv.net.listener import Door, Limits, Listener
+from tests.kit.patience import PATIENCE
 
 HOSTNAME = "lists.example"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -163,7 +164,7 @@ async def doors(
         await listener.stop(2.0)
 
 
-async def until(condition: Any, seconds: float = 10.0) -> None:
+async def until(condition: Any, seconds: float = PATIENCE) -> None:
     """Waits until `condition()` is true; the test fails when it never is."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -192,24 +192,24 @@ async def test_with_the_answers_in_the_cache_nothing_is_waited_for(dns: Nameserv
 
 async def test_obvious_questions_are_asked_together(dns: Nameserver) -> None:
     """Three round trips for a mail server in the SPF record, not one for each question."""
-    dns.delay = 0.3
+    dns.delay = 0.6
     dns.zone('mx.example TXT "v=spf1 mx -all"\nmx.example MX 10 m1.mx.example\nmx.example MX 20 m2.mx.example')
     dns.zone("m1.mx.example A 192.0.2.1\nm2.mx.example A 127.0.0.1")
     async with checks(dns) as here:
         began = asyncio.get_running_loop().time()
         evidence = await here.say(by("ada@mx.example", "a.example"))
         assert result(evidence, "spf") == "pass"
-        assert asyncio.get_running_loop().time() - began < 0.3 * 6
+        assert asyncio.get_running_loop().time() - began < 0.6 * 6
 
 
 async def test_a_message_has_so_much_time_and_no_more(dns: Nameserver) -> None:
     """Each answer comes in time, all together do not."""
-    dns.delay = 0.3
+    dns.delay = 0.6
     dns.zone("\n".join(f'c{n}.example TXT "v=spf1 include:c{n + 1}.example -all"' for n in range(9)))
     async with checks(dns, timeout=1.0) as here:
         began = asyncio.get_running_loop().time()
         evidence = await here.say(letter("ada@c0.example"))
-        assert asyncio.get_running_loop().time() - began < 2.5
+        assert asyncio.get_running_loop().time() - began < 0.6 * 8
         assert (result(evidence, "spf"), evidence.proof) == ("temperror", UNKNOWN)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from listserv.model.envelope import Peer, Reply
 from listserv.net.listener import Door, Listener
+from tests.kit.patience import PATIENCE
 from tests.net.listening import HOSTNAME, NOW, UNKNOWN, Client, Ledger, doors, until
 
 SMALL = b"Subject: x\r\n\r\nx\r\n"
@@ -19,7 +20,7 @@ async def waiting(here, door=0) -> Client:
     client = await here.enter(door)
     await client.begin(hello="LHLO c" if door else "EHLO c")
     await client.write(SMALL + b".\r\n")
-    await asyncio.wait_for(here.house.accepting.wait(), 5)
+    await asyncio.wait_for(here.house.accepting.wait(), PATIENCE)
     return client
 
 
@@ -98,7 +99,7 @@ async def test_a_fault_before_the_hand_over_is_a_451_for_each_recipient_and_ends
     assert [(await client.reply())[:9] for _ in range(2)] == ["451 4.3.0"] * 2
     assert (await client.say("MAIL FROM:<>")).startswith("250 ")
     budget = listener._desk.budget
-    assert await asyncio.wait_for(budget.take(budget.total), 1) == budget.total
+    assert await asyncio.wait_for(budget.take(budget.total), PATIENCE) == budget.total
     client.close()
     await listener.stop(1.0)
 
@@ -175,7 +176,7 @@ async def test_stopping_sends_the_idle_away_and_serves_who_waits_for_a_commit():
         for client in (busy, in_data):
             assert (await client.reply()).startswith("250 ")
             assert (await client.reply()).startswith("421 4.3.2 ")
-        await asyncio.wait_for(stopping, 2)
+        await asyncio.wait_for(stopping, PATIENCE)
         with pytest.raises(ConnectionRefusedError):
             await here.connect()
         assert len(here.house.messages) == 2
@@ -188,7 +189,7 @@ async def test_stopping_waits_no_longer_than_its_grace():
         hanging = await waiting(here)
         began = asyncio.get_running_loop().time()
         await here.listener.stop(0.2)
-        assert 0.15 < asyncio.get_running_loop().time() - began < 1.5
+        assert 0.15 < asyncio.get_running_loop().time() - began < PATIENCE
         assert await slow.ended()
         assert await hanging.ended()
         assert here.house.messages == []
@@ -203,7 +204,7 @@ async def test_stopping_waits_for_a_commit_whose_client_has_gone():
         await asyncio.sleep(0.05)
         assert not stopping.done()
         here.house.gate.set()
-        await asyncio.wait_for(stopping, 2)
+        await asyncio.wait_for(stopping, PATIENCE)
         assert len(here.house.messages) == 1
 
 

@@ -13,6 +13,7 @@ from listserv.net import content
 from listserv.net.content import BARE, HEADER_TOO_BIG, NO_ROOM, Budget, Scanner, Spool, Wire, receive
 from listserv.net.gate import Limits
 from listserv.net.grammar import TOO_BIG
+from tests.kit.patience import PATIENCE
 
 ROOMY = Limits()
 TINY = Limits(spool_over=64)
@@ -203,10 +204,10 @@ async def test_who_gives_up_waiting_takes_nothing_along():
     await asyncio.sleep(0)
     gone.cancel()
     budget.give(share)
-    assert await asyncio.wait_for(next_one, 1) == 10
+    assert await asyncio.wait_for(next_one, PATIENCE) == 10
     late = asyncio.create_task(budget.take(10))
     await asyncio.sleep(0)
     budget.give(10)
     late.cancel()  # in the very moment in which it was its turn
     await asyncio.gather(gone, late, return_exceptions=True)
-    assert await asyncio.wait_for(budget.take(10), 1) == 10
+    assert await asyncio.wait_for(budget.take(10), PATIENCE) == 10

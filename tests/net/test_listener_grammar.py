@@ -142,10 +142,10 @@ def test_no_line_makes_the_grammar_raise(octets, start):
 @pytest.mark.parametrize("piece", ['"', "\\", '"\\', "@", ",@a", ":", "a.", " ", "<", "=", "@a:"])
 def test_no_line_of_the_longest_length_takes_long(piece):
     argument = "FROM:<" + piece * (2000 // len(piece))
-    began = time.perf_counter()
+    began = time.process_time()
     grammar.mail(argument, 10, extended=True)
     grammar.mail(argument + "> " + piece * 100, 10, extended=True)
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize(

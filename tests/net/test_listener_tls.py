@@ -6,6 +6,7 @@ import ssl
 import pytest
 import trustme
 
+from tests.kit.patience import PATIENCE
 from tests.net.listening import Client, doors, until
 
 SMALL = b"Subject: x\r\n\r\nx\r\n"
@@ -135,4 +136,4 @@ async def test_stopping_says_goodbye_inside_tls(contexts):
         await client.say("EHLO c")
         stopping = asyncio.create_task(here.listener.stop(3.0))
         assert (await client.reply()).startswith("421 4.3.2 ")
-        await asyncio.wait_for(stopping, 2)
+        await asyncio.wait_for(stopping, PATIENCE)

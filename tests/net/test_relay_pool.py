@@ -8,6 +8,7 @@ import pytest
 
 from listserv.model.delivery import Copy, Deferred, Outcome, Sent
 from listserv.net.relay import Patience, Relay, Smarthost, Tls
+from tests.kit.patience import PATIENCE
 from tests.kit.peer import Act, Peer
 from tests.kit.world import World
 
@@ -196,7 +197,7 @@ async def test_close_gives_up_after_its_grace(steps: dict[str, Act], in_doubt: b
         relay = relay_to(peer.port, patience=Patience())
         sending = asyncio.create_task(relay.send(copy()))
         await asyncio.sleep(0.05)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await relay.close(0.05)
         (outcome,) = await sending
     assert isinstance(outcome, Deferred)
@@ -208,7 +209,7 @@ async def test_a_peer_that_ignores_quit_is_left_alone(monkeypatch: pytest.Monkey
     async with Peer({"QUIT": Act.HANG}) as peer:
         relay = relay_to(peer.port)
         await relay.send(copy())
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             await relay.close(1)
     assert peer.heard[-1] == "QUIT"
 
@@ -218,7 +219,7 @@ async def test_one_hanging_connection_delays_no_other() -> None:
         relay = relay_to(peer.port, connections=2)
         stuck = asyncio.create_task(relay.send(copy(0)))
         await asyncio.sleep(0.02)
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(PATIENCE):
             for number in range(20):
                 assert isinstance((await relay.send(copy(number)))[0], Sent)
         assert not stuck.done()

@@ -8,6 +8,7 @@ import pytest
 
 from listserv.model.delivery import Copy, Deferred, Failed, Outcome, Sent
 from listserv.net.relay import Patience, Relay, Smarthost, Tls
+from tests.kit.patience import PATIENCE
 from tests.kit.peer import Act, Peer
 from tests.kit.world import World
 
@@ -91,7 +92,7 @@ async def test_the_next_message_waits_until_the_outcome_before_it_has_a_place() 
         row, relay = Row(3), relay_to(peer.port)
         row.gate.clear()
         working = asyncio.create_task(relay.work(row))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while [line.partition(" ")[0] for line in peer.heard].count("DATA") < 2:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)

@@ -14,6 +14,7 @@ from listserv.store.bells import ring
 from listserv.store.db import Database
 from tests.kit.database import located, opened
 from tests.kit.engines import Postgres
+from tests.kit.patience import PATIENCE
 
 
 class Ear:
@@ -27,7 +28,7 @@ class Ear:
         self.heard.extend(sorted(rung))
         self._any.set()
 
-    async def hears(self, name: str, seconds: float = 10.0) -> None:
+    async def hears(self, name: str, seconds: float = PATIENCE) -> None:
         async with asyncio.timeout(seconds):
             while name not in self.heard:
                 self._any.clear()

@@ -17,6 +17,7 @@ from listserv.store.aside import count
 from listserv.workers.recorder import UNRECORDED
 from tests.endurance.loads import ADA, READERS, WALKERS
 from tests.kit.house import mail, read
+from tests.kit.patience import PATIENCE
 from tests.kit.poison import KINDS, infected
 from tests.kit.process import ROOT, Process, process
 from tests.kit.world import World
@@ -64,7 +65,7 @@ def arrived(world: World) -> Counter[tuple[str, str]]:
 async def arrive(world: World, subjects: Iterable[str]) -> None:
     """Back when everybody has each of them."""
     wanted = {(subject, reader) for subject in subjects for reader in READERS}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not wanted <= arrived(world).keys():
             await asyncio.sleep(0.05)
 

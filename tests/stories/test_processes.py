@@ -12,6 +12,7 @@ import pytest
 from tests.endurance import loads
 from tests.endurance.loads import WALKERS
 from tests.kit.house import mail
+from tests.kit.patience import PATIENCE
 from tests.kit.process import Process, process
 from tests.kit.world import World
 
@@ -33,7 +34,7 @@ def lives(pid: int) -> bool:
         return False
 
 
-async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.02)

@@ -12,6 +12,7 @@ import pytest
 
 from listserv.settings import Listen, TcpPort, UnixSocket
 from listserv.web.server import MAX_HEADER_BYTES
+from tests.kit.patience import PATIENCE
 from tests.web.serving import ANYWHERE, ONE_CLICK, Place, answer, serving
 
 HALF = 5
@@ -43,14 +44,14 @@ def half_a_click(here: Place) -> bytes:
 
 async def wanted(reader: asyncio.StreamReader) -> None:
     """Back when the server reads the body."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 async def heard(reader: asyncio.StreamReader) -> bytes:
     """Everything until the other side closes or aborts."""
     octets = b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         with suppress(ConnectionError):
             while more := await reader.read(65536):
                 octets += more
@@ -237,14 +238,14 @@ async def test_who_is_being_served_gets_the_answer_when_the_server_stops(tmp_pat
                 await asyncio.open_connection("127.0.0.1", port)
             writer.write(ONE_CLICK[HALF:])
             assert answer(await heard(reader)).status == 200
-            await asyncio.wait_for(stopping, 5)
+            await asyncio.wait_for(stopping, PATIENCE)
         assert here.members() == set()
 
 
 async def test_who_takes_longer_than_the_grace_is_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(tmp_path) as here, Client(here.port, half_a_click(here)) as (reader, _):
         await wanted(reader)
-        await asyncio.wait_for(here.pages.stop(0.1), 5)
+        await asyncio.wait_for(here.pages.stop(0.1), PATIENCE)
         assert await heard(reader) == b""
         assert here.members() == {"ada@a.example"}
     assert not caplog.records

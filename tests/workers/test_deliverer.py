@@ -22,6 +22,7 @@ from listserv.workers.deliverer import Deliverer, _Line
 from listserv.workers.recorder import UNRECORDED
 from tests.kit.database import count, edition, group, opened
 from tests.kit.house import Clock
+from tests.kit.patience import PATIENCE
 from tests.kit.site import site
 from tests.kit.world import World
 
@@ -56,12 +57,12 @@ class Rig:
             async with asyncio.timeout(10):
                 await running
 
-    async def until(self, true: Callable[[], bool], seconds: float = 10.0) -> None:
+    async def until(self, true: Callable[[], bool], seconds: float = PATIENCE) -> None:
         async with asyncio.timeout(seconds):
             while not true():
                 await asyncio.sleep(0.01)
 
-    async def done(self, seconds: float = 10.0) -> None:
+    async def done(self, seconds: float = PATIENCE) -> None:
         """Back when nothing is due now and nothing is in hand."""
 
         def over() -> bool:
