@@ -38,6 +38,7 @@ DOMAIN = "lists.example.org"
 OPEN, MODERATED = f"sailing@{DOMAIN}", f"harbour@{DOMAIN}"
 ADMIN = ("Ruth Harbour", "ruth@example.net")
 MEMBERS = (("Ada", "ada@example.net"), ("Bob", "bob@example.com"), ("Cy", "cy@example.org"))
+ENDINGS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 CONFIGURATION = """\
 [site]
@@ -132,21 +133,17 @@ def say(*lines: str) -> None:
 
 def main() -> int:
     """Until Ctrl-C, SIGTERM or the end of the terminal; then nothing is left."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)  # until the daemon listens to them itself
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)  # heard when the daemon listens to them
     log_to_stderr()
     logging.getLogger("listserv").setLevel(logging.WARNING)
-    try:
-        with _folder() as folder:
-            demo = _set_up(folder)
-            node = Node.open(demo.settings)
-            try:
-                node.db.write_now(_people, node)
-                run(_run(demo, node))
-            finally:
-                node.close()
-    except KeyboardInterrupt:
-        pass
+    with _folder() as folder:
+        demo = _set_up(folder)
+        node = Node.open(demo.settings)
+        try:
+            node.db.write_now(_people, node)
+            run(_run(demo, node))
+        finally:
+            node.close()
     say("", "The demo is over; its folder is gone.")
     return 0
 
@@ -161,11 +158,13 @@ async def _run(demo: Demo, node: Node) -> None:
 
     def ready(daemon: Daemon) -> None:
         loop.add_signal_handler(signal.SIGHUP, os.kill, os.getpid(), signal.SIGTERM)  # the terminal has gone
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
         _welcome(demo)
 
     try:
         await serve(node, Role.ALL, lambda: None, ready)
     finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
         mailbox.close()
 
 
@@ -228,10 +227,6 @@ def _free_ports(number: int) -> list[int]:
     for bound in sockets:
         bound.close()
     return ports
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
