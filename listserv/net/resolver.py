@@ -14,6 +14,7 @@ of which only those inside their TTL are served).
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -41,6 +42,7 @@ MAX_ENTRIES = 20_000
 MAX_OCTETS = 16_000_000
 _AT_ONCE = 1_000  # questions under way, each with a socket
 _AT_ONCE_BELOW = 50  # of them about one domain: whoever owns a silent one cannot take all places
+_DATAGRAM = 65_535  # octets
 _PATIENCE = (1 / 3, 1 / 2)  # of the time for a question: two rounds over all servers, because datagrams get lost
 _MISSES = 2  # silences in a row, the probe's too, that make a server dead
 _OVERHEAD = 300  # octets of an entry besides its data
@@ -253,11 +255,35 @@ def _name(name: str) -> dns.name.Name | None:
 
 
 async def _over_the_wire(server: Server, query: dns.message.Message) -> dns.message.Message:
-    """By UDP, and by TCP when that was cut off; what comes from elsewhere or belongs to another question is ignored."""
-    reply, _ = await dns.asyncquery.udp_with_fallback(
-        query, server.host, None, server.port, ignore_unexpected=True, ignore_errors=True
-    )
-    return reply
+    """By UDP, and by TCP when that was cut off."""
+    try:
+        return await _by_datagram(server, query)
+    except dns.message.Truncated:
+        return await dns.asyncquery.tcp(query, server.host, None, server.port)
+
+
+async def _by_datagram(server: Server, query: dns.message.Message) -> dns.message.Message:
+    """What comes from elsewhere or belongs to another question is ignored (RFC 5452 §9.1).
+
+    On a socket of our own: a datagram endpoint of uvloop that is cancelled at a bad moment is never closed, and so
+    neither is its loop.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET, socket.SOCK_DGRAM) as door:
+        door.setblocking(False)
+        door.connect((server.host, server.port))
+        door.send(query.to_wire())
+        while True:
+            octets = await asyncio.get_running_loop().sock_recv(door, _DATAGRAM)
+            try:
+                reply = dns.message.from_wire(octets, raise_on_truncation=True)
+            except dns.message.Truncated as cut:
+                if query.is_response(cut.message()):  # type: ignore[no-untyped-call]
+                    raise
+            except dns.exception.DNSException:
+                pass
+            else:
+                if query.is_response(reply):
+                    return reply
 
 
 def _read(reply: dns.message.Message, question: Question) -> tuple[Known, float]:

@@ -37,6 +37,7 @@ class Nameserver:
     failing    SERVFAIL about these names and those below them;  broken: about everything
     failing_kinds  the same about these types of exactly this name
     truncated  answers by UDP are cut off, so that TCP is needed
+    noisy      nonsense, and the answer to another question, come before each answer by UDP
     delay      seconds before each answer
     asked      every question so far: "name TYPE"
     """
@@ -46,6 +47,7 @@ class Nameserver:
     silent: bool = False
     broken: bool = False
     truncated: bool = False
+    noisy: bool = False
     delay: float = 0.0
     ttl: int = TTL
     mute: set[str] = field(default_factory=set)
@@ -155,6 +157,9 @@ def _serve_udp(door: socket.socket, here: Nameserver) -> None:
         reply = here.answer(query)
         if reply is None:
             continue
+        if here.noisy:
+            for nonsense in (b"?", bytes([reply[0] ^ 1]) + reply[1:]):
+                door.sendto(nonsense, peer)
         if here.delay:
             later.append(threading.Timer(here.delay, door.sendto, (reply, peer)))
             later[-1].start()
