@@ -1,4 +1,4 @@
-"""A next hop that is slow, silent or says "later": nobody else waits for it, and nothing goes twice too soon (T34, T39)."""
+"""A next hop is slow, silent or says "later": nobody else waits for it, and nothing goes twice too soon (T34, T39)."""
 
 import asyncio
 from collections.abc import Callable
