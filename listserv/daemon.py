@@ -88,11 +88,16 @@ class Part:
 
 def parts(role: Role, processes: int) -> tuple[Part, ...]:
     """Who shares the work of a role when it is done by several processes; () when one does it all."""
-    works = _WORKS[role]
-    if processes == 1 or Work.DELIVERY not in works:
+    whole = _WORKS[role]
+    if processes == 1 or Work.DELIVERY not in whole:
         return ()
     delivering = (Part(frozenset({Work.DELIVERY}), slot, processes) for slot in range(1, processes + 1))
-    return (Part(works - {Work.DELIVERY}), *delivering)
+    return (Part(whole - {Work.DELIVERY}), *delivering)
+
+
+def works(role: Role) -> frozenset[Work]:
+    """What those who have this role do together."""
+    return _WORKS[role]
 
 
 class AlreadyRunning(Exception):

@@ -8,6 +8,8 @@ An operator who changes [dkim] selector is obeyed: then `signing` speaks of anot
 Old keys stay, because their signatures are on their way and in archives.  A keyring looks at the folders when
 it is asked, so a running daemon signs with the new key from its next edition on; what it cannot read then
 leaves it with the keys it had.  A file that others may read is refused: whoever has it can sign as us.
+
+Who does not sign makes a Keyring and asks it nothing: then no file is made or opened.
 """
 
 import logging
@@ -16,6 +18,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -59,13 +62,17 @@ class Key:
 
 
 class Keyring:
-    """The keys of the site's domains.  Threads may share it."""
+    """The keys of the site's domains, which nobody has looked at yet.  Threads may share it."""
 
     def __init__(self, folder: Path, domains: Iterable[str], selector: str) -> None:
         self._folder = folder
         self._domains = tuple(domains)
         self._selector = selector
-        self.signers: Mapping[str, Signer] = _Signers(folder, self._domains, selector)
+
+    @cached_property
+    def signers(self) -> Mapping[str, Signer]:
+        """domain → who signs for it; first loaded, or made, when this is asked for.  Raises UnsafeKey or OSError."""
+        return _Signers(self._folder, self._domains, self._selector)
 
     @property
     def names(self) -> frozenset[tuple[str, str]]:
@@ -151,7 +158,9 @@ class _Signers(Mapping[str, Signer]):
 
 def open(folder: Path, domains: Iterable[str], selector: str) -> Keyring:
     """Load what is there, make what is missing.  Raises UnsafeKey or OSError."""
-    return Keyring(folder, domains, selector)
+    opened = Keyring(folder, domains, selector)
+    _ = opened.signers
+    return opened
 
 
 def successor(selector: str) -> str:

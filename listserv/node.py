@@ -46,8 +46,11 @@ class Node:
     clock: Callable[[], datetime]
 
     @classmethod
-    def open(cls, settings: Settings, clock: Callable[[], datetime] = utc_now) -> Self:
-        """Raises what the parts raise: OSError, UnsafeKey, NewerDatabase, SQLAlchemy's errors."""
+    def open(cls, settings: Settings, clock: Callable[[], datetime] = utc_now, *, signs: bool = True) -> Self:
+        """Who does not sign leaves the DKIM keys alone, and need not be able to read them.
+
+        Raises what the parts raise: OSError, UnsafeKey, NewerDatabase, SQLAlchemy's errors.
+        """
         data_dir = settings.site.data_dir
         data_dir.mkdir(parents=True, exist_ok=True)
         db = Database(settings.database.url)
@@ -56,7 +59,8 @@ class Node:
             upgrade(db)
             _own_database(settings)
             secret = db.write_now(_prepare, clock())
-            keys = keyring.open(data_dir / "dkim", settings.site.domains, settings.dkim.selector)
+            open_keys = keyring.open if signs else Keyring
+            keys = open_keys(data_dir / "dkim", settings.site.domains, settings.dkim.selector)
         except BaseException:
             db.close()
             raise

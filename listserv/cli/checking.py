@@ -70,6 +70,7 @@ def _house(settings: Settings, no_dns: bool) -> Iterator[Finding]:
     yield from checkup.ports(settings)
     yield from checkup.processes(settings, datetime.now(UTC))
     yield from checkup.tls(settings)
+    yield from checkup.password(settings)
     yield checkup.relay(settings)
     if not no_dns and isinstance(keys, Keyring):
         yield from checkup.records(settings, keys)

@@ -33,6 +33,8 @@ SKEW = timedelta(seconds=60)
 MESSAGES = 2  # the largest message has to fit on the disk so often, or mail is refused with 452
 PATIENCE = 10.0  # seconds for the relay's answers
 
+CLOSE = "chmod 0640 it, or 0600"
+
 
 class Status(StrEnum):
     OK = "ok"
@@ -204,6 +206,9 @@ def tls(settings: Settings) -> Findings:
             mend = "let the daemon's user read it"
             yield wrong(f"[smtp] {name}", f"{path}: {fault.strerror}", mend)
             return
+    if _is_open(key):
+        yield wrong("[smtp] tls_key", f"{key} can be read by everybody", CLOSE)
+        return
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password=lambda: "")
     except (ssl.SSLError, ValueError) as fault:
@@ -211,6 +216,18 @@ def tls(settings: Settings) -> Findings:
         yield wrong("[smtp] tls_cert", f"{cert} with {key}: {reason}", "PEM files of one pair, the key not encrypted")
     else:
         yield ok("[smtp] tls_cert", f"{cert}")
+
+
+def password(settings: Settings) -> Findings:
+    """The password for the relay, if there is one, is nobody else's to read."""
+    path = settings.relay.password_file
+    if path and path.exists() and _is_open(path):
+        yield wrong("[relay] password_file", f"{path} can be read by everybody", CLOSE)
+
+
+def _is_open(path: Path) -> bool:
+    """To users who are neither its owner nor of its group: certificates are often kept for a group."""
+    return bool(path.stat().st_mode & 0o007)
 
 
 def relay(settings: Settings) -> Finding:

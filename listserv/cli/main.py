@@ -76,12 +76,12 @@ class Place:
             sys.exit(1)
 
     @contextmanager
-    def node(self) -> Iterator["Node"]:
-        """The node of this configuration, whether a daemon runs or not; every fault is one line."""
+    def node(self, *, signs: bool = True) -> Iterator["Node"]:
+        """The node of this configuration, whether a daemon runs or not; every fault is one line; `signs` as in Node."""
         with plain_faults():
             from listserv.node import Node
 
-            node = Node.open(self.settings())
+            node = Node.open(self.settings(), signs=signs)
             try:
                 yield node
             finally:

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from listserv.cli.main import Place
 from listserv.settings import Faults, Settings, find
 
 if TYPE_CHECKING:
-    from listserv.daemon import Daemon, Role
+    from listserv.daemon import Daemon, Role, Work
     from listserv.node import Node
     from listserv.supervisor import Place as Beneath
 
@@ -57,19 +57,21 @@ def run(place: Place, role: str) -> None:
     log_to_stderr()
     data_dir, processes = place.settings().site.data_dir, place.settings().workers.processes
     parts = daemon.parts(daemon.Role(role), processes)
+    does = daemon.works(daemon.Role(role))
     at = None
     try:
         with ExitStack() as stack:
             if parts:
                 with place.node() as node:
-                    _check_certificate(node)
+                    _check_secrets(node, does)
                     stack.enter_context(daemon.locked(data_dir, daemon.Role(role)))  # the children hold it too
                     node.db.write_now(daemon.give_back, node, whole=True)
                 at = supervisor.supervise(parts, data_dir, _all_ready)
                 if at is None:
                     return
-            node = stack.enter_context(place.node())
-            _check_certificate(node)
+            does = at.part.works if at else does
+            node = stack.enter_context(place.node(signs=daemon.Work.DELIVERY in does))
+            _check_secrets(node, does)
             daemon.run(_serve(node, daemon.Role(role), _reread(place), at))
     except (daemon.AlreadyRunning, supervisor.NeverReady) as fault:
         raise click.ClickException(str(fault)) from None
@@ -105,8 +107,11 @@ def _say_ready() -> None:
     sys.stdout.flush()
 
 
-def _check_certificate(node: "Node") -> None:
-    for finding in checkup.tls(node.settings):
+def _check_secrets(node: "Node", does: "Collection[Work]") -> None:
+    """Only who takes mail in needs the certificate, and only who delivers the password."""
+    findings = [*(checkup.tls(node.settings) if "smtp" in does else ())]
+    findings += checkup.password(node.settings) if "delivery" in does else ()
+    for finding in findings:
         if finding.status is Status.WRONG:
             raise click.ClickException(f"{finding.what}: {finding.detail} -- {finding.mend}")
 

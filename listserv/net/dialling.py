@@ -7,7 +7,9 @@ Sources: RFC 5321 §3.1, RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 8314 §3.3 (i
 """
 
 import asyncio
+import base64
 import os
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -23,6 +25,8 @@ from listserv.net.routes import Smarthost, Tls
 from listserv.net.transaction import MAX_REPLY_CHARS, Offers, clean
 
 VERIFIED = (Tls.REQUIRED, Tls.IMPLICIT)
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}=*")  # an answer to CRAM-MD5 is no shorter
 
 
 class _Unusable(Exception):
@@ -143,8 +147,19 @@ async def _log_in(opening: _Opening, relay: Smarthost) -> None:
     """AUTH; the password goes in clear only where the operator wrote `tls = "none"`."""
     if relay.tls is not Tls.NONE and opening.get_transport_info("sslcontext") is None:
         raise _Unusable('4.7.0 offers no TLS, and the password is not sent without, unless [relay] tls = "none"')
-    with _step("4.7.0 login failed, see [relay] username and password_file"):
-        await opening.login(relay.username, relay.password)
+    try:
+        with _step("4.7.0 login failed, see [relay] username and password_file"):
+            await opening.login(relay.username, relay.password)
+    except _Unusable as unusable:
+        raise _Unusable(_without_password(str(unusable), relay)) from None
+
+
+def _without_password(said: str, relay: Smarthost) -> str:
+    """What was said of a login, and what it repeats of it left out: some quote the command that they refuse."""
+    user, password = relay.username.encode(), relay.password.encode()
+    for secret in (b"\0%b\0%b" % (user, password), b"%b\0%b\0%b" % (user, user, password), password):
+        said = said.replace(base64.b64encode(secret).decode(), "…") if password else said
+    return _BASE64.sub("…", said.replace(relay.password, "…") if password else said)
 
 
 def _take_over(opening: _Opening, relay: Smarthost, patience: Patience) -> Dialogue:

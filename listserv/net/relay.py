@@ -96,7 +96,7 @@ class _Row:
             return False
         self.copy, prepared = behind
         if isinstance(prepared, Failed):
-            log.error("copy for %s: %s", self.copy.rcpt_to, prepared.reply)
+            log.error("a copy for %d recipients: %s", len(self.copy.rcpt_to), prepared.reply)
             self.refused = (prepared,) * len(self.copy.rcpt_to)
         else:
             self.transaction, self.refused = prepared, ()

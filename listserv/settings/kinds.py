@@ -23,7 +23,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}\Z")
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,500}\Z")
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})\Z")
-_PASSWORD = re.compile(r"(//[^/:@]*:)[^@]*@")
+_PASSWORD = re.compile(r"(//[^/:@]*:).*@")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Engine,
+    ExceptionContext,
     Executable,
     Text,
     UpdateBase,
@@ -398,11 +399,24 @@ def _to_wal(connection: sqlite3.Connection) -> None:
             return
 
 
+def _without_detail(context: ExceptionContext) -> None:
+    """PostgreSQL adds the row that it refuses, with everybody in it, to what it says: that is for no log."""
+    said, fault = getattr(context.original_exception, "diag", None), context.sqlalchemy_exception
+    if said is not None and said.message_primary:
+        whole, primary = str(context.original_exception), f"{said.message_primary} ({said.sqlstate})"
+        context.original_exception.args = (primary,)
+        if fault is not None:
+            fault.args = tuple(str(each).replace(whole, primary) for each in fault.args)
+
+
 def _postgresql(url: URL) -> tuple[Engine, Engine]:
     """READ COMMITTED to write, REPEATABLE READ to read a snapshot; connections are checked before use."""
     made = partial(create_engine, url, hide_parameters=True, max_overflow=2, pool_pre_ping=True)
     writer = made(pool_size=WRITERS)
     reader = made(pool_size=READERS, isolation_level="REPEATABLE READ")
+
+    for each in (writer, reader):
+        event.listen(each, "handle_error", _without_detail)
 
     @event.listens_for(writer, "connect")
     def _(connection: Any, record: Any) -> None:

@@ -24,6 +24,8 @@ from listserv.store.bells import ring
 from listserv.store.db import Tx, among, numbers
 
 LEASE = timedelta(seconds=20)
+FURTHEST = timedelta(hours=25)  # nobody puts a row off for longer
+SKEW = timedelta(minutes=10)  # between the clocks of nodes
 
 
 def is_due(queue: Table) -> ColumnElement[bool]:
@@ -97,6 +99,15 @@ def reclaim(tx: Tx, queue: Table, now: datetime) -> int:
     lapsed = update(queue).where(is_taken(queue), c.lease <= now)
     ring(tx, queue.name)
     return tx.execute(lapsed.values(state="due", lease=None, node=None, due=now)).rowcount
+
+
+def set_back(tx: Tx, queue: Table, now: datetime) -> int:
+    """Rows that wait for a time which only a clock that was wrong has named, due again at once."""
+    c = queue.c
+    fresh = is_due(queue) & (c.tries == 0) & (c.due > now)  # due since it is there
+    beyond = (is_due(queue) & (c.due > now + FURTHEST)) | (is_taken(queue) & (c.lease > now + LEASE + SKEW)) | fresh
+    ring(tx, queue.name)
+    return tx.execute(update(queue).where(beyond).values(state="due", lease=None, node=None, due=now)).rowcount
 
 
 def give_back(tx: Tx, queue: Table, claimant: str, now: datetime, *, below: bool = False) -> int:

@@ -13,6 +13,7 @@ from listserv.workers.loop import between
 log = logging.getLogger("listserv.clock")
 
 AFTER_A_FAILURE = timedelta(minutes=10)
+BACK = timedelta(minutes=1)  # a step of the system's clock that is no mere correction
 QUEUES = (schema.posts, schema.deliveries, schema.jobs)
 
 
@@ -23,13 +24,24 @@ class Clock:
         self._db = db
         self._site = site
         self._clock = clock
+        self._latest: datetime | None = None
 
     async def once(self) -> bool:
+        await self._notice_a_step()
         await self._reclaim()
         return await self._db.write(run_one, self._site, self._clock())
 
     async def nap(self) -> float:
         return between(self._clock(), await self._db.read(_next))
+
+    async def _notice_a_step(self) -> None:
+        """What a clock that went wrong has put off for years is not to wait for them when it is right again."""
+        now, latest = self._clock(), self._latest
+        if latest is None or now < latest - BACK:
+            hurried = await self._db.write(_set_back, now)
+            if hurried:
+                log.warning("the clock was set back: %d rows that waited for a time far away are due now", hurried)
+        self._latest = now
 
     async def _reclaim(self) -> None:
         """What dead or stuck nodes hold comes back when its lease has run out."""
@@ -64,6 +76,10 @@ def _next(tx: Tx) -> datetime | None:
 
 def _next_lapse(tx: Tx) -> datetime | None:
     return min((at for table in QUEUES if (at := queue.next_lapse(tx, table))), default=None)
+
+
+def _set_back(tx: Tx, now: datetime) -> int:
+    return sum(queue.set_back(tx, table, now) for table in QUEUES)
 
 
 def _reclaim(tx: Tx, now: datetime) -> None:

@@ -210,7 +210,21 @@ def test_certificate_and_key_have_to_be_of_one_pair(ready: Shell) -> None:
     ready.file("cert.pem", "nonsense")
     path = Path(ready.config)
     path.write_text(path.read_text().replace("[smtp]\n", '[smtp]\ntls_cert = "cert.pem"\ntls_key = "cert.pem"\n'))
+    (path.parent / "cert.pem").chmod(0o640)
     assert found(ready, "--no-dns")["[smtp] tls_cert"]["status"] == "wrong"
+
+
+def test_a_secret_that_everybody_may_read_is_wrong(ready: Shell) -> None:
+    for name in ("key.pem", "word"):
+        ready.file(name, "nonsense")
+        (Path(ready.config).parent / name).chmod(0o644)
+    path = Path(ready.config)
+    path.write_text(path.read_text().replace("[smtp]\n", '[smtp]\ntls_cert = "key.pem"\ntls_key = "key.pem"\n'))
+    configure(ready, '[relay]\nhost = "127.0.0.2"\nport = 1\nusername = "a"\npassword_file = "word"\ntls = "required"')
+    seen = found(ready, "--no-dns")
+    for what in ("[smtp] tls_key", "[relay] password_file"):
+        assert seen[what]["status"] == "wrong"
+        assert "can be read by everybody" in seen[what]["detail"]
 
 
 def test_a_clock_that_was_set_back_is_wrong() -> None:

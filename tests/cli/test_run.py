@@ -107,6 +107,35 @@ def test_a_role_opens_only_its_own_doors(tmp_path: Path, keys: Path) -> None:
             assert client.ehlo()[0] == 250
 
 
+def test_who_does_not_sign_needs_no_key_and_who_takes_no_mail_needs_no_certificate(tmp_path: Path, keys: Path) -> None:
+    smtp, http = free_ports()
+    config = configured(tmp_path / "a", keys, smtp, http)
+    folder = tmp_path / "a" / "dkim"
+    key = next(folder.glob("lists.example/*.pem"))
+
+    # given a key that would be refused, and then no folder for keys at all
+    key.chmod(0o644)
+    with running(config, "--role", "smtp") as (_, ready), smtplib.SMTP("127.0.0.1", smtp) as client:
+        assert (ready, client.ehlo()[0]) == ("ready\n", 250)
+    assert f"{key} can be read by others" in refused(config, "--role", "delivery")
+    key.chmod(0o640)  # the group is others too
+    assert f"{key} can be read by others" in refused(config, "--role", "delivery")
+    shutil.rmtree(folder)
+    for role in ("smtp", "web"):
+        with running(config, "--role", role) as (_, ready):
+            assert ready == "ready\n"
+    assert not folder.exists()
+
+    # given a certificate that is none
+    junk = tmp_path / "a" / "junk.pem"
+    junk.write_text("no certificate\n")
+    junk.chmod(0o600)
+    config.write_text(config.read_text().replace("[smtp]", f'[smtp]\ntls_cert = "{junk}"\ntls_key = "{junk}"'))
+    assert "[smtp] tls_cert" in refused(config, "--role", "smtp")
+    with running(config, "--role", "delivery") as (_, ready):
+        assert ready == "ready\n"
+
+
 def test_hanging_up_reads_anew_and_a_wrong_file_changes_nothing(tmp_path: Path, keys: Path) -> None:
     smtp, http = free_ports()
     config = configured(tmp_path / "a", keys, smtp, http)
@@ -133,7 +162,14 @@ def test_what_is_wrong_at_the_start_is_one_line(tmp_path: Path, keys: Path) -> N
     (tmp_path / "a" / "key.pem").write_text("no key")
     good = config.read_text()
     config.write_text(good.replace("[smtp]", '[smtp]\ntls_cert = "key.pem"\ntls_key = "key.pem"'))
+    (tmp_path / "a" / "key.pem").chmod(0o644)
+    assert "[smtp] tls_key: " in (said := refused(config))
+    assert "can be read by everybody" in said
+    (tmp_path / "a" / "key.pem").chmod(0o640)
     assert refused(config).startswith("Error: [smtp] tls_cert: ")
+    config.write_text(good + '[relay]\nusername = "a"\npassword_file = "key.pem"\n')
+    (tmp_path / "a" / "key.pem").chmod(0o644)
+    assert refused(config).startswith("Error: [relay] password_file: ")
     config.write_text(good)
     pem = tmp_path / "a" / "dkim" / "lists.example" / "ls1.pem"
     pem.chmod(0o644)

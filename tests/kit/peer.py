@@ -23,6 +23,7 @@ class Act(Enum):
     BABBLE = "send a line without end"
     SLOW = "take 0.3 seconds, then say 250"
     SECURE = "say 220 and begin TLS"
+    STALL = "say 220 and nothing any more"
 
 
 Step = str | bytes | Act
@@ -131,7 +132,9 @@ class Peer:
                 writer.write(step)
             case Act.CLOSE:
                 return False
-            case Act.HANG:
+            case Act.HANG | Act.STALL:
+                if step is Act.STALL:
+                    writer.write(b"220 2.0.0 go ahead\r\n")
                 await asyncio.Event().wait()
             case Act.ENDLESS | Act.BABBLE:
                 while True:

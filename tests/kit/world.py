@@ -44,6 +44,7 @@ class World:
         self.data_answer: Scripted = ""  # to the final dot; what is not 2xx leaves no message here
         self.hang_after_dot = False  # the message is taken and kept, but never answered for (RFC 1047)
         self.delay = 0.0  # seconds before each reply
+        self.mute: set[str] = set()  # domains: a RCPT for them is never answered
         self.extensions = ["8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", f"SIZE {size}"]
         self.extensions += ["PIPELINING"] if pipelining else []
         self.elsewhere: dict[str, int] = {}  # domain → port of another server here, which gets its mail from us
@@ -235,6 +236,8 @@ class Session(asyncio.Protocol):
                 self.reply("500 5.5.2 what?")
 
     def _recipient(self, address: str) -> None:
+        if address.rpartition("@")[2] in self.world.mute:
+            return
         if not address.isascii() and not self.utf8:
             self.world.faults.append(f"8-bit recipient {address!r} without SMTPUTF8")
         answer = "503 5.5.1 MAIL first" if self.mail_from is None else next_answer(self.world.answers.get(address, ""))

@@ -68,7 +68,7 @@ async def test_opportunistic_without_starttls_goes_plain() -> None:
     assert world.visits == 1
 
 
-BROKEN: list[Any] = ["454 4.7.0 not now", b"220 go ahead\r\nnonsense instead of TLS\r\n", Act.CLOSE]
+BROKEN: list[Any] = ["454 4.7.0 not now", b"220 go ahead\r\nnonsense instead of TLS\r\n", Act.CLOSE, Act.STALL]
 
 
 @pytest.mark.parametrize("step", BROKEN)
@@ -88,6 +88,35 @@ async def test_required_never_goes_plain(step: Any) -> None:
     assert "4.7.0 " in outcome.reply
     assert "TLS failed" in outcome.reply
     assert peer.messages == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "in_doubt"),
+    [
+        ({"EHLO": ["250-peer.example\r\n250 STARTTLS", Act.CLOSE]}, False),
+        ({"EHLO": ["250-peer.example\r\n250 STARTTLS", Act.HANG]}, False),
+        ({"MAIL": Act.CLOSE}, False),
+        ({"RCPT": Act.HANG}, False),
+        ({"message": Act.CLOSE}, False),
+        ({".": Act.CLOSE}, True),
+        ({".": Act.HANG}, True),
+    ],
+    ids=str,
+)
+async def test_a_session_that_breaks_off_within_tls_ends_as_one_without(steps: dict[str, Any], in_doubt: bool) -> None:
+    ours, theirs, authority = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), trustme.CA()
+    authority.configure_trust(ours)
+    authority.issue_cert("localhost").configure_cert(theirs)
+    # given that a session which has begun to speak TLS does not go on in clear when it breaks off
+    steps = {verb: list(step) if isinstance(step, list) else step for verb, step in steps.items()}
+    async with Peer(steps, offers=("STARTTLS", "PIPELINING"), tls=theirs) as peer:
+        relay = relay_to(peer.port, Tls.REQUIRED, ours)
+        body = b"x" * 998 + b"\r\n"  # in the middle of a message there is only where it is a long one
+        (outcome,) = await relay.send(replace(COPY, body=body * (20_000 if "message" in steps else 1)))
+        await relay.close(1)
+    assert isinstance(outcome, Deferred)
+    assert outcome.in_doubt is in_doubt
+    assert peer.visits == 1
 
 
 async def test_required_without_starttls_says_what_to_mend() -> None:

@@ -37,6 +37,36 @@ upgrade(database)
 database.close()
 """
 
+# Upgrades again and again, and is killed at each statement in turn, and last at the commit; prints how often.
+KILLED = """
+import os, signal, sys
+from sqlalchemy import event
+from listserv.store.db import Database
+from listserv.store.upgrade import _migrate
+import alembic.command
+url, step = sys.argv[1], int(sys.argv[2])
+
+def upgrade(left):
+    def die(*_):
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    database = Database(url)
+    for name in ("before_cursor_execute", "commit"):
+        event.listen(database._writer, name, die)
+    database.write_now(_migrate)
+    os._exit(0)
+
+points = 1
+while True:
+    child = os.fork() or upgrade(points)
+    if os.waitpid(child, 0)[1] != signal.SIGKILL:
+        break
+    points += step
+print(points - 1)
+"""
+
 
 def test_the_newest_migration_is_the_version_of_the_schema() -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_heads() == [schema.VERSION]
@@ -156,11 +186,9 @@ INSERT INTO holds (id, kind, group_id, author, reasons, state, since, expires_at
 """
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-def test_what_0001_knew_is_there_after_the_upgrade(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    # given a database of the first version with people, a group, a hold, and an open question of the old kind
-    server: Postgres | None = request.getfixturevalue("server") if engine == "postgresql" else None
-    database = Database(_empty_database(server, "old") if server else located("sqlite:", tmp_path))
+def _old_database(url: str) -> Database:
+    """Of the first version, with people, a group, a hold, and an open question of the old kind."""
+    database = Database(url)
     config = upgrading._config()
 
     def begin(tx: Tx) -> None:
@@ -173,11 +201,11 @@ def test_what_0001_knew_is_there_after_the_upgrade(engine: str, tmp_path: Path, 
 
     database.write_now(begin)
     assert database.read_now(version) == "0001"
+    return database
 
-    # when the program of today opens it
-    assert upgrade(database) == "0001"
 
-    # then all is as it was, with the defaults of what is new, and the new tables work
+def _assert_all_is_there(database: Database) -> None:
+    """As it was, with the defaults of what is new; and the new tables work."""
     assert database.read_now(version) == schema.VERSION
     ada = database.read_now(accounts.member, 1, "ada@a.example")
     assert ada is not None
@@ -191,3 +219,45 @@ def test_what_0001_knew_is_there_after_the_upgrade(engine: str, tmp_path: Path, 
     database.write_now(consents.append, [entry])
     assert database.read_now(lambda tx: list(consents.verify(tx))) == [consents.Sound(1)]
     database.close()
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_what_0001_knew_is_there_after_the_upgrade(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    server: Postgres | None = request.getfixturevalue("server") if engine == "postgresql" else None
+    database = _old_database(_empty_database(server, "old") if server else located("sqlite:", tmp_path))
+    assert upgrade(database) == "0001"
+    _assert_all_is_there(database)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_an_upgrade_that_is_killed_at_every_statement_is_taken_up_again(
+    engine: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    server: Postgres | None = request.getfixturevalue("server") if engine == "postgresql" else None
+    url = _empty_database(server, "killed") if server else located("sqlite:", tmp_path)
+    _old_database(url).close()
+    assert _killed(url, step=3 if server else 1) >= 20
+    _assert_all_is_there(Database(url))
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_a_first_start_that_is_killed_is_taken_up_again(
+    engine: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    server: Postgres | None = request.getfixturevalue("server") if engine == "postgresql" else None
+    url = _empty_database(server, "stillborn") if server else located("sqlite:", tmp_path)
+    assert _killed(url, step=13) >= 80
+    database = Database(url)
+    assert upgrade(database) == schema.VERSION
+    tables = database.read_now(lambda tx: inspect(tx).get_table_names())
+    assert set(tables) == {table.name for table in schema.metadata.sorted_tables} | {"alembic_version"}
+    database.close()
+
+
+def _killed(url: str, step: int) -> int:
+    """At which statement it was killed last, before one went through; a statement in `step` was tried."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, url, str(step)], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stderr == ""
+    return int(done.stdout)
