@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos import kills, power, stops
+from tests.chaos import database, disk, kills, power, stops
 from tests.chaos.ledger import BOUND, Tally
 from tests.chaos.nursery import Nurse, nursery
 from tests.chaos.volume import NoVolumes
@@ -22,7 +22,7 @@ ENGINES = ("sqlite", "postgresql")
 PART = 100  # kills on one database
 CUTS_OF_A_DISK = 10
 STOPS_AT_ONCE = 6
-CUTS_PER_POINT, STOPS_PER_POINT = 0.04, 0.024  # 500 kills, 20 cuts, 12 stops
+CUTS, STOPS, HARMS, FAULTS, FULL = 0.04, 0.024, 0.1, 0.1, 0.02  # for each kill: 20, 12, 50, 50 and 10 for 500
 
 
 @dataclass
@@ -64,7 +64,7 @@ async def killed(bench: Bench, processes: int) -> Tally:
 async def stopped(bench: Bench) -> Tally:
     """Those that wait for their leases wait together."""
     whole = Tally()
-    number = bench.share(STOPS_PER_POINT)
+    number = bench.share(STOPS)
 
     async def one(place: int) -> None:
         async with bench.folder() as folder:
@@ -79,7 +79,7 @@ async def stopped(bench: Bench) -> Tally:
 
 async def without_power(bench: Bench) -> Tally:
     whole = Tally()
-    number = bench.share(CUTS_PER_POINT)
+    number = bench.share(CUTS)
     for start in range(0, number, CUTS_OF_A_DISK):
         points, processes = min(CUTS_OF_A_DISK, number - start), 1 + start // CUTS_OF_A_DISK % 2
         async with bench.folder() as folder:
@@ -89,13 +89,46 @@ async def without_power(bench: Bench) -> Tally:
     return whole
 
 
+async def without_database(bench: Bench) -> Tally:
+    whole = Tally()
+    for processes in (1, 2) if bench.server else ():
+        async with bench.folder() as folder:
+            points = bench.share(HARMS / 2)
+            assert bench.server
+            part = database.matrix(bench.nurse, bench.server, folder, points, processes, bench.seed, bench.progress)
+            whole.include(await part)
+    return whole
+
+
+async def with_errors(bench: Bench) -> Tally:
+    async with bench.folder() as folder:
+        points = bench.share(FAULTS)
+        return await disk.faults(bench.nurse, bench.url(), folder, points, bench.server, bench.seed, bench.progress)
+
+
+def on_a_small_disk(harm: disk.Harm, share: float) -> Try:
+    async def tried(bench: Bench) -> Tally:
+        async with bench.folder() as folder:
+            points = bench.share(share)
+            return await disk.matrix(bench.nurse, bench.engine, folder, points, harm, bench.seed, bench.progress)
+
+    return tried
+
+
 SECTIONS: dict[str, Sequence[tuple[str, Try]]] = {
     "kills": (
         ("kill -9, one process", lambda bench: killed(bench, 1)),
         ("kill -9, several processes", lambda bench: killed(bench, 2)),
     ),
     "stops": (("SIGSTOP beyond the lease", stopped),),
+    "database": (("PostgreSQL cut off or killed", without_database),),
     "power": (("power cut", without_power),),
+    "disk": (
+        ("write or fsync with an error", with_errors),
+        ("disk full", on_a_small_disk(disk.full, FULL)),
+        ("disk read-only", on_a_small_disk(disk.read_only, FULL / 5)),
+        ("log folder gone", on_a_small_disk(disk.without_log_folder, FULL / 5)),
+    ),
 }
 
 
@@ -112,7 +145,8 @@ async def tried(engine: str, names: Sequence[str], points: int, seed: int, nurse
                 except NoVolumes as fault:
                     screen.say(f"{engine:<11} {title:<28} not tried: {fault}")
                     continue
-                screen.say(line(engine, title, tally, time.monotonic() - began))
+                if tally.tried:
+                    screen.say(line(engine, title, tally, time.monotonic() - began))
                 kept = kept and tally.kept
     return kept
 

@@ -77,6 +77,7 @@ class Account:
     lives: list[Life] = field(default_factory=list)
     sent: int = 0
     broken: list[str] = field(default_factory=list)
+    unlogged: set[str] = field(default_factory=set)  # subjects whose lines somebody has removed
     refusals: Counter[str] = field(default_factory=Counter)  # answers that were no 250, by code
 
     # Letters
@@ -195,7 +196,7 @@ class Account:
 
     def _without_a_line(self) -> list[str]:
         logged = self._logged()
-        return [subject for subject, id in self.taken.items() if id not in logged]
+        return [subject for subject, id in self.taken.items() if id not in logged and subject not in self.unlogged]
 
     def _logged(self) -> Counter[str]:
         log = Journal(self.data / "log/access.log", retention_days=90)

@@ -81,7 +81,5 @@ async def _cut(here: Account, disk: Volume, server: Postgres | None, chance: ran
     assert gone, "they do not die"
     await asyncio.to_thread(disk.replace, copy)
     if server:
-        for lock in (server.folder / "data/postmaster.pid", *server.folder.glob(".s.PGSQL.*.lock")):
-            lock.unlink(missing_ok=True)  # a zombie may still have this number, which a rebooted machine has not
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(server.restart)
     return not unsynced.exists() or not unsynced.read_text()

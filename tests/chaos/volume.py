@@ -52,6 +52,16 @@ class Volume:
         self.image = image
         self.mount()
 
+    def fail(self) -> None:
+        """The file system has found an error in itself and lets nobody write any more (errors=remount-ro)."""
+        Path(f"/sys/fs/ext4/{self._device()}/trigger_fs_error").write_text("1")
+
+    def remount(self) -> None:
+        """As an operator does: checked and mounted again."""
+        self.unmount()
+        subprocess.run(["e2fsck", "-fp", str(self.image)], check=False, capture_output=True)
+        self.mount()
+
     def free(self) -> int:
         found = os.statvfs(self.path)
         return found.f_bavail * found.f_frsize
