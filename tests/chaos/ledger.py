@@ -232,6 +232,8 @@ async def account(
         try:
             yield Account(quick, world, data or folder, members)
         finally:
+            for client in quick.clients:
+                client.close()
             if quick.child and quick.is_running:
                 quick.child.kill()
                 await quick.child.wait()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import kills
+from tests.chaos import disk, kills
 from tests.chaos.nursery import Nurse, nursery
 from tests.kit.components import needs_strace
 
@@ -19,7 +19,13 @@ async def nurse() -> AsyncIterator[Nurse]:
 
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_killed_at_system_calls_it_loses_nothing(url: str, folder: Path, nurse: Nurse, processes: int) -> None:
-    tally = await kills.matrix(nurse, url, folder, 3, processes, seed=1)
+    tally = await kills.matrix(nurse, url, folder, 2, processes, seed=1)
     assert tally.broken == ()
     assert tally.lost == 0
     assert tally.letters >= kills.LOAD
+
+
+async def test_a_disk_whose_writes_and_syncs_fail_costs_time_and_nothing_else(folder: Path, nurse: Nurse) -> None:
+    tally = await disk.faults(nurse, "sqlite:///listserv.db", folder, 1, seed=2)  # the third fsync of a thread says EIO
+    assert tally.broken == ()
+    assert tally.lost == 0
