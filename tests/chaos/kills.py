@@ -17,8 +17,8 @@ from tests.chaos.ledger import BOUND, LINES, UNRECORDED, Account, Tally, account
 from tests.chaos.nursery import Nurse
 from tests.chaos.points import Point, inject
 
-DISK = {"fdatasync": 12, "pwrite64": 150}  # calls to choose from, and how many of them a life has about
-WIRE = {"sendto,sendmsg": 60, "recvfrom,recvmsg": 60}
+DISK = {"fdatasync": 8, "pwrite64": 70}  # calls to choose from, and how many of them a life has about
+WIRE = {"sendto,sendmsg": 40, "recvfrom,recvmsg": 40}
 LOG = {"fdatasync": 3, "write": 8}
 LOAD = 6  # letters at once; twice in a life
 RESTED = 40  # points between two looks at everything
