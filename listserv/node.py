@@ -78,15 +78,34 @@ class Node:
 def node_name(data_dir: Path) -> str:
     """What the machine was called when this folder was first used, and a mark that tells two folders apart.
 
-    It is kept in the folder: what waits in this node's name is found again when the machine is renamed.
+    It is kept in the folder, and on the disk before anything is done in this name: what waits in it is found again
+    when the machine is renamed, and after a power cut.
     """
     path = data_dir / "node"
-    if not path.exists():
-        made = f"{socket.gethostname()}-{chance.token_hex(2)}\n"
-        with suppress(FileExistsError), path.open("x") as file:
-            file.write(made)
-        _own(path, 0o640, data_dir)
+    if not path.exists() or not path.read_text("utf-8").strip():
+        _name_node(path, f"{socket.gethostname()}-{chance.token_hex(2)}\n")
     return path.read_text("utf-8").strip()
+
+
+def _name_node(path: Path, name: str) -> None:
+    """Whole and durable; when two processes begin at once, one name stays."""
+    unfinished = path.with_name(f".node.{os.getpid()}.tmp")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(name)
+        file.flush()
+        os.fsync(file.fileno())
+    _own(unfinished, 0o640, path.parent)
+    if path.exists():  # empty: a power cut took what an earlier version had written
+        unfinished.replace(path)
+    else:
+        with suppress(FileExistsError):
+            path.hardlink_to(unfinished)
+        unfinished.unlink()
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _prepare(tx: Tx, now: datetime) -> bytes:

@@ -39,6 +39,7 @@ KEPT_EDITIONS = 8  # prepared, in memory; fewer when they are big
 KEPT_BYTES = 8_000_000
 MOVING_BYTES = 16_000_000  # bodies on their way to the relay; a bigger one goes alone
 RENEW_EVERY = 7.0  # seconds; a lease is 20
+SURELY_OURS = queue.LEASE - timedelta(seconds=2)  # after a claim or a renewal; others' clocks may be ahead
 REST_FIRST, REST_LONGEST = 1.0, 60.0  # seconds, while the relay cannot be reached
 STEP_ASIDE = timedelta(seconds=10)  # for what waits for a slow destination, when there is no room for others
 NO_ROOM_SECONDS = 1.0
@@ -95,6 +96,7 @@ class Deliverer:
         self._faulty: list[tuple[_Batch, Exception]] = []  # which our own code could not stamp
         self._recorder = Recorder(db, site, clock, self._in_hand_no_more)
         self._in_hand: set[int] = set()
+        self._ours_until = clock()  # all that is in hand
         self._few = FEWEST // 2  # in hand: time to claim
         self._may_be_more = False  # due than what was claimed last
         self._last_edition = 0  # the one whose turn it was last
@@ -147,12 +149,18 @@ class Deliverer:
         if (left := self._resting()) > 0:
             await self._give_back(self._turns.withdraw(), self._clock() + timedelta(seconds=left))
             return left
+        if self._has_lapsed:
+            log.warning("what was in hand is not surely ours any more: it goes back")
+            self._ours_until = self._clock() + SURELY_OURS
+            await self._give_back(self._turns.withdraw(), self._clock())
         if not self._turns.able and self._turns.waiting >= MOST:
             await self._step_aside()
         wanted = self._wanted()
         if not wanted:
             return DOZE
         self._ended, self._claimed_at = 0, self._seconds()
+        if not self._in_hand:
+            self._ours_until = self._clock() + SURELY_OURS
         clogged = self._turns.clogged()
         claim = delivering.claim_deliveries
         claimed = await self._db.write(claim, self._site.claimant, self._clock(), wanted, self._last_edition, clogged)
@@ -272,7 +280,15 @@ class Deliverer:
     @property
     def _is_closed(self) -> bool:
         """No copy is begun."""
-        return self._stopping or (self._rested_at > 0 and self._resting() > 0)
+        return self._stopping or (self._rested_at > 0 and self._resting() > 0) or self._has_lapsed
+
+    @property
+    def _has_lapsed(self) -> bool:
+        """We stood still, or the database did, for so long that others may have taken what is in hand.
+
+        It stays so until `_claim_some` has emptied our hands: what others have not taken is due again then.
+        """
+        return bool(self._in_hand) and self._clock() >= self._ours_until
 
     def _wake(self) -> None:
         """As many lines as have something to do."""
@@ -283,6 +299,8 @@ class Deliverer:
 
     def next_copy(self, turns: deque[Turn[_Batch]]) -> Copy | None:
         """What a line is to send next; in `turns`, whose it is."""
+        if self._has_lapsed:
+            self.bell.ring()
         while not self._is_closed and (turn := self._turns.take()):
             batch = turn.work
             try:
@@ -398,7 +416,11 @@ class Deliverer:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY)
-            if self._in_hand:
-                with contextlib.suppress(Exception):  # said by the others; a lost lease means a second copy, not a loss
-                    ids = sorted(self._in_hand)
-                    await self._db.write(queue.renew, schema.deliveries, self._site.claimant, ids, self._clock())
+            if self._has_lapsed:
+                self.bell.ring()
+            elif self._in_hand:
+                with contextlib.suppress(Exception):  # said by the others; what we cannot hold goes back
+                    ids, now = sorted(self._in_hand), self._clock()
+                    await self._db.write(queue.renew, schema.deliveries, self._site.claimant, ids, now)
+                    if not self._has_lapsed:
+                        self._ours_until = now + SURELY_OURS

@@ -1,59 +1,209 @@
-"""Runs the kill matrix on both engines and prints what came of it; exit code 1 when a promise is broken."""
+"""Harms daemons of its own on both engines and prints what came of it; exit code 1 when a promise is broken."""
 
 import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos import kills
-from tests.chaos.kills import Tally
-from tests.chaos.ledger import BOUND
+from tests.chaos import database, disk, kills, power, stops
+from tests.chaos.ledger import BOUND, Tally
+from tests.chaos.nursery import Nurse, nursery
+from tests.chaos.volume import NoVolumes
 from tests.kit import postgres
+from tests.kit.postgres import Postgres
 
-PART = 50  # points on one database
+ENGINES = ("sqlite", "postgresql")
+PART = 100  # kills on one database
+CUTS_OF_A_DISK = 10
+STOPS_AT_ONCE = 6
+CUTS, STOPS, HARMS, FAULTS, FULL = 0.04, 0.024, 0.1, 0.1, 0.02  # for each kill: 20, 12, 50, 50 and 10 for 500
 
 
-async def matrix(engine: str, points: int, seed: int) -> Tally:
-    """So many points on this engine, a new database every PART."""
+@dataclass
+class Bench:
+    """Where one engine is tried."""
+
+    engine: str
+    nurse: Nurse
+    server: Postgres | None
+    points: int
+    seed: int
+    progress: Callable[[int], None]
+
+    def url(self) -> str:
+        return self.server.database() if self.server else "sqlite:///listserv.db"
+
+    @asynccontextmanager
+    async def folder(self) -> AsyncIterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="listserv-chaos-") as made:
+            yield Path(made)
+
+    def share(self, of_a_point: float) -> int:
+        return max(1, round(self.points * of_a_point))
+
+
+Try = Callable[[Bench], Awaitable[Tally]]
+
+
+async def killed(bench: Bench, processes: int) -> Tally:
     whole = Tally()
-    with _server(engine) as new_url:
-        for start in range(0, points, PART):
-            with tempfile.TemporaryDirectory(prefix="listserv-chaos-") as folder:
-                part = await kills.matrix(new_url(), Path(folder), min(PART, points - start), seed + start)
-            whole.include(part)
-            print(f"  {engine}: {whole.tried} points, {whole.lost} lost, {whole.twice} twice", flush=True)
+    for start in range(0, bench.points, PART):
+        points = min(PART, bench.points - start)
+        async with bench.folder() as folder:
+            part = kills.matrix(bench.nurse, bench.url(), folder, points, processes, bench.seed + start, bench.progress)
+            whole.include(await part)
     return whole
 
 
-@contextmanager
-def _server(engine: str) -> Iterator[Callable[[], str]]:
-    """A function that makes a new database, and says where."""
-    if engine == "sqlite":
-        yield lambda: "sqlite:///listserv.db"
-        return
-    with postgres.running() as server:
-        yield server.database
+async def stopped(bench: Bench) -> Tally:
+    """Those that wait for their leases wait together."""
+    whole = Tally()
+    number = bench.share(STOPS)
+
+    async def one(place: int) -> None:
+        async with bench.folder() as folder:
+            whom = stops.WHOM[place % len(stops.WHOM)]
+            whole.include(await stops.one(bench.nurse, bench.url(), folder, whom, bench.seed + place))
+        bench.progress(1)
+
+    for start in range(0, number, STOPS_AT_ONCE):
+        await asyncio.gather(*map(one, range(start, min(start + STOPS_AT_ONCE, number))))
+    return whole
+
+
+async def without_power(bench: Bench) -> Tally:
+    whole = Tally()
+    number = bench.share(CUTS)
+    for start in range(0, number, CUTS_OF_A_DISK):
+        points, processes = min(CUTS_OF_A_DISK, number - start), 1 + start // CUTS_OF_A_DISK % 2
+        async with bench.folder() as folder:
+            seed = bench.seed + start
+            part = power.matrix(bench.nurse, bench.engine, folder, points, processes, seed, bench.progress)
+            whole.include(await part)
+    return whole
+
+
+async def without_database(bench: Bench) -> Tally:
+    whole = Tally()
+    for processes in (1, 2) if bench.server else ():
+        async with bench.folder() as folder:
+            points = bench.share(HARMS / 2)
+            assert bench.server
+            part = database.matrix(bench.nurse, bench.server, folder, points, processes, bench.seed, bench.progress)
+            whole.include(await part)
+    return whole
+
+
+async def with_errors(bench: Bench) -> Tally:
+    async with bench.folder() as folder:
+        points = bench.share(FAULTS)
+        return await disk.faults(bench.nurse, bench.url(), folder, points, bench.server, bench.seed, bench.progress)
+
+
+def on_a_small_disk(harm: disk.Harm, share: float) -> Try:
+    async def tried(bench: Bench) -> Tally:
+        async with bench.folder() as folder:
+            points = bench.share(share)
+            return await disk.matrix(bench.nurse, bench.engine, folder, points, harm, bench.seed, bench.progress)
+
+    return tried
+
+
+SECTIONS: dict[str, Sequence[tuple[str, Try]]] = {
+    "kills": (
+        ("kill -9, one process", lambda bench: killed(bench, 1)),
+        ("kill -9, several processes", lambda bench: killed(bench, 2)),
+    ),
+    "stops": (("SIGSTOP beyond the lease", stopped),),
+    "database": (("PostgreSQL cut off or killed", without_database),),
+    "power": (("power cut", without_power),),
+    "disk": (
+        ("write or fsync with an error", with_errors),
+        ("disk full", on_a_small_disk(disk.full, FULL)),
+        ("disk read-only", on_a_small_disk(disk.read_only, FULL / 5)),
+        ("log folder gone", on_a_small_disk(disk.without_log_folder, FULL / 5)),
+    ),
+}
+
+
+async def tried(engine: str, names: Sequence[str], points: int, seed: int, nurse: Nurse, screen: "Screen") -> bool:
+    """Whether this engine has kept what was promised."""
+    kept = True
+    with postgres.running() if engine == "postgresql" else nullcontext() as server:
+        for name in names:
+            for title, section in SECTIONS[name]:
+                began = time.monotonic()
+                bench = Bench(engine, nurse, server, points, seed, screen.counter(f"{engine}, {title}"))
+                try:
+                    tally = await section(bench)
+                except NoVolumes as fault:
+                    screen.say(f"{engine:<11} {title:<28} not tried: {fault}")
+                    continue
+                if tally.tried:
+                    screen.say(line(engine, title, tally, time.monotonic() - began))
+                kept = kept and tally.kept
+    return kept
+
+
+def line(engine: str, title: str, tally: Tally, seconds: float) -> str:
+    row = (
+        f"{engine:<11} {title:<28} {tally.tried:>6} {tally.reached:>8} {tally.letters:>8} {tally.lost:>5}"
+        f" {tally.twice:>6} {tally.most:>5} {seconds:>7.0f}  {'' if tally.kept else 'BROKEN'}"
+    ).rstrip()
+    return "\n".join([row, *(f"    {said}" for said in tally.broken[:20])])
+
+
+class Screen:
+    """Results on standard output, and on a terminal how far everything is, on one line that comes and goes."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._is_terminal = sys.stderr.isatty()
+
+    def counter(self, what: str) -> Callable[[int], None]:
+        def count(more: int) -> None:
+            self._counts[what] += more
+            self._show()
+
+        return count
+
+    def say(self, text: str) -> None:
+        self._clear()
+        print(text, flush=True)
+        self._counts.clear()
+
+    def _show(self) -> None:
+        if self._is_terminal:
+            self._clear()
+            print("  ".join(f"{what}: {number}" for what, number in self._counts.items()), end="", file=sys.stderr)
+            sys.stderr.flush()
+
+    def _clear(self) -> None:
+        if self._is_terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 async def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/chaos")
-    parser.add_argument("--points", type=int, default=300, help="kills on each engine")
-    parser.add_argument("--engine", choices=("sqlite", "postgresql"), action="append", help="default: both")
+    parser.add_argument("section", nargs="*", choices=[[], *SECTIONS], help=f"{', '.join(SECTIONS)}; default: all")
+    parser.add_argument("--points", type=int, default=500, help="kills of each kind on each engine; the rest follows")
+    parser.add_argument("--engine", choices=ENGINES, action="append", help="default: both, side by side")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    kept = True
-    for engine in asked.engine or ("sqlite", "postgresql"):
-        tally = await matrix(engine, asked.points, asked.seed)
-        print(
-            f"{engine:<12} {tally.tried} points, {tally.reached} reached, {tally.letters} letters; lost {tally.lost}; "
-            f"twice {tally.twice}, at most {tally.most:g} for a crash (promised: {BOUND})"
-        )
-        print("\n".join(tally.broken[:50]))
-        kept = kept and tally.kept
-    return 0 if kept else 1
+    print(f"{'':<40} {'points':>6} {'reached':>8} {'letters':>8} {'lost':>5} {'twice':>6} {'most':>5} {'seconds':>7}")
+    screen = Screen()
+    async with nursery() as nurse:
+        names = asked.section or list(SECTIONS)
+        engines = asked.engine or ENGINES
+        kept = await asyncio.gather(*(tried(e, names, asked.points, asked.seed, nurse, screen) for e in engines))
+    print(f"most: copies sent twice for each death of a process; promised: {BOUND} for each process that delivers")
+    return 0 if all(kept) else 1
 
 
 if __name__ == "__main__":

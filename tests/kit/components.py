@@ -44,6 +44,7 @@ COMPONENTS = {
         Component("postgresql", "postgresql", "initdb", ("/usr/lib/postgresql/*/bin",)),
         Component("postfix", "postfix", "postfix", ("/usr/sbin",)),
         Component("swaks", "swaks", "swaks"),
+        Component("strace", "strace", "strace"),
         Component("chromium", "chromium", "chromium", ("/usr/bin",)),
     )
 }
@@ -70,6 +71,10 @@ def needs_postfix() -> Path:
 
 def needs_swaks() -> Path:
     return require("swaks")
+
+
+def needs_strace() -> Path:
+    return require("strace")
 
 
 def needs_chromium() -> Path:

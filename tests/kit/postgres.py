@@ -3,11 +3,12 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -46,28 +47,53 @@ class Postgres:
     def ctl(self, *arguments: str) -> None:
         _run(self.folder, str(self.bin / "pg_ctl"), "-D", str(self.folder / "data"), "-w", *arguments)
 
+    def pids(self) -> list[int]:
+        """The server's processes: the postmaster first, then those that it has forked."""
+        try:
+            first = int((self.folder / "data/postmaster.pid").read_text().split()[0])
+            forked = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        except (FileNotFoundError, IndexError):
+            return []
+        return [first, *map(int, forked)]
+
+    def kill(self) -> None:
+        """All of it at once; it goes on with `restart`."""
+        for pid in self.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def restart(self) -> None:
+        """After an end that left its locks; a zombie may still have the number that is in them."""
+        for lock in (self.folder / "data/postmaster.pid", *self.folder.glob(".s.PGSQL.*.lock")):
+            lock.unlink(missing_ok=True)
+        self.start()
+
     def start(self) -> None:
         options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1"
-        self.ctl("-l", str(self.folder / "log"), "-o", options, "start")
+        try:
+            self.ctl("-l", str(self.folder / "log"), "-o", options, "start")
+        except RuntimeError as fault:
+            raise RuntimeError(f"{fault}{(self.folder / 'log').read_text()[-2000:]}") from None
 
 
 @contextmanager
-def running() -> Iterator[Postgres]:
-    """From initdb to the end of the folder; skips the test where PostgreSQL is not installed."""
+def running(place: str = "/tmp", *initdb: str) -> Iterator[Postgres]:
+    """From initdb to the end of the folder, which is made in `place`; skips the test where there is no PostgreSQL."""
     binaries = needs_postgresql().parent
-    folder = Path(tempfile.mkdtemp(prefix="listserv-pg-", dir="/tmp"))  # a short path, for its socket
+    folder = Path(tempfile.mkdtemp(prefix="listserv-pg-", dir=place))  # a short path, for its socket
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
     server = Postgres(folder, binaries, _free_port())
     try:
-        options = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]
+        options = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", *initdb]
         _run(folder, str(binaries / "initdb"), "-D", str(folder / "data"), *options)
         server.start()
         try:
             _template(server)
             yield server
         finally:
-            server.ctl("-m", "immediate", "stop")
+            if server.pids():
+                server.ctl("-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

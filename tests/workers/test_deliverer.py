@@ -308,3 +308,32 @@ async def test_a_copy_on_which_a_line_fails_three_times_is_set_aside(
                 here.worker.bell.ring()
             await here.until(lambda: here.states() == {"aside": 1, "sent": 6})
         assert not here.worker._in_hand
+
+
+async def test_who_stood_still_for_longer_than_its_lease_begins_nothing_that_others_have_taken(db: Database) -> None:
+    async with rig(db) as here:
+        to = here.given(100)
+        here.world.delay = 0.02
+        async with here.at_work():
+            await here.world.wait_for(5)
+
+            # when it wakes, another node has everything
+            here.clock.ahead += 2 * queue.LEASE
+            here.db.write_now(_take_over, here.clock)
+            over = set(here.world.messages)
+            await here.until(lambda: not here.worker._turns.waiting)
+            await here.until(lambda: not here.worker._turns.under_way)
+            assert len(set(here.world.messages) - over) <= 2 * LINES
+
+            # and what the other one does not do is done here
+            here.world.delay = 0.0
+            here.db.write_now(queue.give_back, schema.deliveries, "other", here.clock())
+            here.worker.bell.ring()
+            await here.done()
+        assert set(here.world.messages) == set(to)
+        assert here.world.count - len(to) <= 2 * LINES + UNRECORDED
+
+
+def _take_over(tx: Tx, clock: Clock) -> None:
+    queue.reclaim(tx, schema.deliveries, clock())
+    queue.claim(tx, schema.deliveries, "other", clock(), 1000)
