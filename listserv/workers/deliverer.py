@@ -305,8 +305,6 @@ class Deliverer:
         self._ended += len(outcomes)
         if self._idle and self._turns.able:
             self._wake()
-        if self._may_be_more and len(self._in_hand) <= self._few:
-            self.bell.ring()
         if self._faulty:
             await self._put_off()
         await self._finish(turn.work, outcomes)
@@ -394,6 +392,8 @@ class Deliverer:
 
     def _in_hand_no_more(self, ids: Sequence[int]) -> None:
         self._in_hand.difference_update(ids)
+        if self._may_be_more and len(self._in_hand) <= self._few:
+            self.bell.ring()
 
     async def _renew(self) -> None:
         while True:
