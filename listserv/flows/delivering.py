@@ -123,21 +123,37 @@ def batches(
 
 
 def settled(
-    delivery: Delivery, outcome: Outcome, now: datetime, chance: Callable[[int], bytes], notice: int | None = None
+    batch: Sequence[Delivery],
+    outcomes: Sequence[Outcome],
+    now: datetime,
+    chance: Callable[[int], bytes],
+    notice: int | None = None,
+) -> list[Settled]:
+    """What the outcomes of one try make of these deliveries; `notice` is their edition when that is one."""
+    alike: dict[tuple[Outcome, int], list[Delivery]] = {}
+    for delivery, outcome in zip(batch, outcomes, strict=True):
+        alike.setdefault((outcome, delivery.tries), []).append(delivery)
+    results: list[Settled] = []
+    for (outcome, tries), some in alike.items():
+        match outcome:
+            case Sent(reply):
+                results.append(Settled([each.id for each in some], tries, "sent", now, reply, notice))
+            case Failed(reply):
+                results.append(Settled([each.id for each in some], tries, "failed", now, reply, notice))
+            case Deferred():
+                results += [_put_off(each, outcome, now, chance, notice) for each in some]
+            case _:
+                assert_never(outcome)
+    return results
+
+
+def _put_off(
+    delivery: Delivery, outcome: Deferred, now: datetime, chance: Callable[[int], bytes], notice: int | None
 ) -> Settled:
-    """What the outcome of one try makes of the delivery; `notice` is its edition when that is one."""
-    match outcome:
-        case Sent(reply):
-            return Settled(delivery.id, delivery.tries, "sent", now, reply, notice)
-        case Failed(reply):
-            return Settled(delivery.id, delivery.tries, "failed", now, reply, notice)
-        case Deferred(reply, in_doubt):
-            due = again(delivery, now, in_doubt=in_doubt, chance=chance)
-            if due is None:
-                return Settled(delivery.id, delivery.tries, "failed", now, f"gave up after 5 days: {reply}", notice)
-            return Settled(delivery.id, delivery.tries, "due", due, reply)
-        case _:
-            assert_never(outcome)
+    due = again(delivery, now, in_doubt=outcome.in_doubt, chance=chance)
+    if due is None:
+        return Settled([delivery.id], delivery.tries, "failed", now, f"gave up after 5 days: {outcome.reply}", notice)
+    return Settled([delivery.id], delivery.tries, "due", due, outcome.reply)
 
 
 def again(delivery: Delivery, now: datetime, *, in_doubt: bool, chance: Callable[[int], bytes]) -> datetime | None:
@@ -153,8 +169,8 @@ def record(tx: Tx, site: Site, results: Sequence[Settled], now: datetime) -> Non
     """Outcomes written down; a 5xx that says the mailbox is not there is charged to it."""
     deliveries.settle(tx, results, now)
     for result in results:
-        if result.state == "failed":
-            bouncing.refused_on_the_wire(Act(tx, site, now, site.who(Way.MAIL)), result.id, result.reply)
+        for id in result.ids if result.state == "failed" else ():
+            bouncing.refused_on_the_wire(Act(tx, site, now, site.who(Way.MAIL)), id, result.reply)
 
 
 def give_up_hand(tx: Tx, batch: Sequence[Delivery], due: datetime) -> None:

@@ -19,7 +19,7 @@ from listserv.net.transaction import Halves, Transaction, prepare
 __all__ = ["Patience", "Relay", "Smarthost", "Tls"]
 
 IDLE_SECONDS = 10.0
-MAX_TRANSACTIONS = 100
+MAX_TRANSACTIONS = 1_000  # as many as servers take that count them
 
 _CLOSING = Deferred("421 4.3.2 this server is shutting down", unreachable=True)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Dialect,
+    Executable,
     Select,
     bindparam,
     delete,
@@ -101,9 +102,9 @@ class Addressed:
 
 
 class Settled(NamedTuple):
-    """How a claim ended: state due (again at `due`), sent, failed or dropped."""
+    """How claims ended, all alike: state due (again at `due`), sent, failed or dropped."""
 
-    id: int
+    ids: Sequence[int]
     tries: int
     state: str
     due: datetime
@@ -193,26 +194,36 @@ def claim(tx: Tx, node: str, now: datetime, limit: int, after: int = 0, avoid: C
     Editions take turns, the first one after the edition `after`, so that a small one does not wait behind a big one.
     What was tried before, longest due first, gets a quarter, and all that the others leave.
     """
-    d = deliveries.c
-    wanted = [d.due <= now, d.destination.not_in(avoid)] if avoid else [d.due <= now]
-    columns = [d.id, d.tries, d.edition_id, d.mailbox_id, d.recipient, d.destination, d.made_at]
+    wanted = {"avoid": tuple(avoid)} if avoid else {}
+    again, fresh = _taking(fresh=False, choosy=bool(avoid)), _taking(fresh=True, choosy=bool(avoid))
 
-    def take(chosen: Select[int], most: int) -> None:
-        ready = chosen.where(is_due(deliveries), *wanted).limit(most)
-        claimed.extend(map(Delivery._make, queue.take(tx, deliveries, node, now, ready, *columns)))
+    def take(these: Executable, most: int, **values: Any) -> None:
+        claimed.extend(map(Delivery._make, queue.take(tx, these, node, now, most=most, **wanted, **values)))
 
     claimed: list[Delivery] = []
-    again = select(d.id).where(_TRIED).order_by(d.due, d.id)
     take(again, max(1, limit // 4))
     editions_ = _fresh(tx, after)
     share = max(limit // max(1, len(editions_[:EDITIONS])), SHARE)
     for edition_id in editions_:
         if len(claimed) < limit:
-            one = select(d.id).where(_FRESH, d.edition_id == edition_id).order_by(d.id)
-            take(one, min(share, limit - len(claimed)))
+            take(fresh, min(share, limit - len(claimed)), edition=edition_id)
     if len(claimed) < limit // 2:
         take(again, limit - len(claimed))
     return claimed
+
+
+@cache
+def _taking(*, fresh: bool, choosy: bool) -> Executable:
+    """Takes what is due: of one edition what nobody has tried, else what was tried before, the longest due first."""
+    d = deliveries.c
+    ready = select(d.id).limit(bindparam("most"))
+    if choosy:
+        ready = ready.where(d.destination.not_in(bindparam("avoid", expanding=True)))
+    if fresh:
+        ready = ready.where(_FRESH, d.edition_id == bindparam("edition")).order_by(d.id)
+    else:
+        ready = ready.where(_TRIED).order_by(d.due, d.id)
+    return queue.taking(deliveries, ready, *(d[name] for name in Delivery._fields))
 
 
 def _fresh(tx: Tx, after: int) -> list[int]:
@@ -224,13 +235,19 @@ def _fresh(tx: Tx, after: int) -> list[int]:
 
 
 def _fresh_from(tx: Tx, after: int) -> list[int]:
+    return list(tx.execute(_fresh_editions(), {"after": after}).scalars())
+
+
+@cache
+def _fresh_editions() -> Select[int]:
     """Each is one look into the index of the fresh, however many deliveries it has."""
     e = deliveries.c.edition_id
     smallest = select(func.min(e)).where(is_due(deliveries), _FRESH)
-    found = select(smallest.where(e > after).scalar_subquery().label("id"), literal(1).label("n")).cte(recursive=True)
+    first = smallest.where(e > bindparam("after")).scalar_subquery()
+    found = select(first.label("id"), literal(1).label("n")).cte(recursive=True)
     next_ = smallest.where(e > found.c.id).scalar_subquery()
     found = found.union_all(select(next_, found.c.n + 1).where(found.c.id.is_not(None), found.c.n < MOST_EDITIONS))
-    return list(tx.execute(select(found.c.id).where(found.c.id.is_not(None))).scalars())
+    return select(found.c.id).where(found.c.id.is_not(None))
 
 
 def addressed(tx: Tx, id: int) -> Addressed | None:
@@ -283,7 +300,7 @@ def settle(tx: Tx, settled: Sequence[Settled], now: datetime) -> None:
     alike: dict[tuple[int, str, datetime | None, str], list[int]] = {}
     for s in settled:
         again = s.due if s.state == "due" else None
-        alike.setdefault((s.tries, s.state, again, s.reply[:500]), []).append(s.id)
+        alike.setdefault((s.tries, s.state, again, s.reply[:500]), []).extend(s.ids)
     moment: Callable[[datetime], Any] = cache(partial(native, tx, deliveries.c.due.type))
     rows = []
     for (tries, state, again, reply), ids in alike.items():

@@ -18,7 +18,18 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, func, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from listserv.store.bells import ring
 from listserv.store.db import Tx, among, numbers
@@ -44,14 +55,20 @@ def is_aside(queue: Table) -> ColumnElement[bool]:
 def claim(tx: Tx, queue: Table, node: str, now: datetime, limit: int) -> Sequence[Row[Any]]:
     """Take up to `limit` due rows, longest due first."""
     c = queue.c
-    ready = select(c.id).where(is_due(queue), c.due <= now).order_by(c.due, c.id).limit(limit)
-    return sorted(take(tx, queue, node, now, ready, *c), key=lambda row: (row.due, row.id))
+    ready = select(c.id).order_by(c.due, c.id).limit(limit)
+    return sorted(take(tx, taking(queue, ready, *c), node, now), key=lambda row: (row.due, row.id))
 
 
-def take(
-    tx: Tx, queue: Table, node: str, now: datetime, ready: Select[int], *columns: ColumnElement[Any]
-) -> Sequence[Row[Any]]:
-    """These columns of the rows whose ids `ready` selects: this node's for the time of a lease.
+def take(tx: Tx, these: Executable, node: str, now: datetime, **values: Any) -> Sequence[Row[Any]]:
+    """The rows that a statement made by `taking` takes: this node's for the time of a lease.
+
+    values  those of parameters in its `ready`
+    """
+    return tx.execute(these, {"now": now, "by": node, "until": now + LEASE, **values}).all()
+
+
+def taking(queue: Table, ready: Select[int], *columns: ColumnElement[Any]) -> Executable:
+    """A statement for `take`: these columns of the due rows whose ids `ready` selects.
 
     FOR UPDATE SKIP LOCKED lets many nodes claim side by side on PostgreSQL; SQLAlchemy leaves it out
     for SQLite, where BEGIN IMMEDIATE has already put the claimants in a row.  The choice is a
@@ -59,13 +76,11 @@ def take(
     more than once and take too many, and plans it badly before the first ANALYZE.
     """
     c = queue.c
+    ready = ready.where(is_due(queue), c.due <= bindparam("now", type_=c.due.type))
     chosen = ready.with_for_update(skip_locked=True).cte("chosen").prefix_with("MATERIALIZED")
-    return tx.execute(
-        update(queue)
-        .where(c.id == chosen.c.id)
-        .values(state="taken", lease=now + LEASE, node=node, tries=c.tries + 1)
-        .returning(*columns)
-    ).all()
+    taken = update(queue).where(c.id == chosen.c.id)
+    mine = {"state": "taken", "lease": bindparam("until"), "node": bindparam("by"), "tries": c.tries + 1}
+    return taken.values(mine).returning(*columns)
 
 
 def settle(tx: Tx, queue: Table, id: int, claim: int, **values: Any) -> bool:

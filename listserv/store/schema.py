@@ -5,6 +5,7 @@ Every queue (`posts`, `deliveries`, `jobs`) has the columns state, due, lease, t
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -36,6 +37,11 @@ class Moment(TypeDecorator[datetime]):
 
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Any:
+        """Rows that were made together have the same times: what was read lately is not read again."""
+        convert = super().result_processor(dialect, coltype)
+        return convert and lru_cache(maxsize=256)(convert)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:

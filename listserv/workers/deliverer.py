@@ -190,14 +190,14 @@ class Deliverer:
                 log.exception("edition %d failed in our own code; its %d deliveries are put off", id, len(waiting))
                 self._editions.pop(id, None)
                 if not await self._set_aside(fault, id, waiting, whole=True):
-                    await self._recorder.finish(self._settled(waiting, [OWN_FAULT] * len(waiting)))
+                    await self._record(waiting, [OWN_FAULT] * len(waiting))
 
     async def _hand_out_edition(self, id: int, waiting: list[Delivery]) -> None:
         printed = await self._edition(id)
         if printed is None:
             now = self._clock()
             await self._recorder.finish(
-                [Settled(d.id, d.tries, "dropped", now, "its message has gone") for d in waiting]
+                [Settled([d.id], d.tries, "dropped", now, "its message has gone") for d in waiting]
             )
             return
         await self._room(printed)
@@ -323,8 +323,6 @@ class Deliverer:
         self._ended += len(outcomes)
         if self._idle and self._turns.able:
             self._wake()
-        if self._may_be_more and len(self._in_hand) <= self._few:
-            self.bell.ring()
         if self._faulty:
             await self._put_off()
         await self._finish(turn.work, outcomes)
@@ -362,13 +360,11 @@ class Deliverer:
         edition = batch.printed.edition
         notice = edition.id if edition.kind == "notice" else None
         self._has_moved(edition.id)
-        await self._recorder.finish(self._settled(batch.deliveries, outcomes, notice))
+        await self._record(batch.deliveries, outcomes, notice)
 
-    def _settled(
-        self, batch: Sequence[Delivery], outcomes: Sequence[Outcome], notice: int | None = None
-    ) -> list[Settled]:
-        now, chance = self._clock(), self._site.chance
-        return [delivering.settled(d, outcome, now, chance, notice) for d, outcome in zip(batch, outcomes, strict=True)]
+    async def _record(self, batch: Sequence[Delivery], outcomes: Sequence[Outcome], notice: int | None = None) -> None:
+        settled = delivering.settled(batch, outcomes, self._clock(), self._site.chance, notice)
+        await self._recorder.finish(settled)
 
     async def _forget(self, line: _Line, fault: Exception) -> None:
         """What it had comes back when its lease has run out; the fault is counted for what was under way."""
@@ -412,6 +408,8 @@ class Deliverer:
 
     def _in_hand_no_more(self, ids: Sequence[int]) -> None:
         self._in_hand.difference_update(ids)
+        if self._may_be_more and len(self._in_hand) <= self._few:
+            self.bell.ring()
 
     async def _renew(self) -> None:
         while True:

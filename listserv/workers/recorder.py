@@ -42,9 +42,10 @@ class Recorder:
     async def finish(self, settled: Sequence[Settled]) -> None:
         """Back when these are among the unrecorded, or recorded."""
         self._finished.extend(settled)
-        if len(settled) <= self._free:
-            self._free -= len(settled)
-            self._taken += len(settled)
+        copies = sum([len(alike.ids) for alike in settled])
+        if copies <= self._free:
+            self._free -= copies
+            self._taken += copies
             if not self._free:
                 self._enough.set()
             elif self._alarm is None:
@@ -76,15 +77,16 @@ class Recorder:
         places, self._taken = self._taken, 0
         if not batch:
             return
+        ids = [id for settled in batch for id in settled.ids]
         while True:
             try:
                 await self._db.write(delivering.record, self._site, batch, self._clock())
                 break
             except Exception:
-                log.exception("could not record %d outcomes; trying again", len(batch))
+                log.exception("could not record %d outcomes; trying again", len(ids))
                 await asyncio.sleep(AFTER_A_FAULT)
         self._free += places
-        self._recorded([settled.id for settled in batch])
+        self._recorded(ids)
         for turn in waiting:
             if not turn.done():
                 turn.set_result(None)

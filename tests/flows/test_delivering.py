@@ -91,19 +91,19 @@ def test_patience_ends_after_five_days_however_many_tries_there_were(
 
 OUTCOMES: list[tuple[Outcome, timedelta, Settled]] = [
     # outcome, age of the delivery, what is written down
-    (Sent("250 ok"), timedelta(), Settled(1, 1, "sent", NOW, "250 ok")),
-    (Sent("250 ok"), 2 * PATIENCE, Settled(1, 1, "sent", NOW, "250 ok")),
-    (Failed("550 no"), timedelta(), Settled(1, 1, "failed", NOW, "550 no")),
-    (Deferred("451 later"), timedelta(), Settled(1, 1, "due", NOW + LADDER[0] * 0.8, "451 later")),
-    (Deferred("silence", in_doubt=True), timedelta(), Settled(1, 1, "due", NOW + IN_DOUBT, "silence")),
-    (Deferred("no route", unreachable=True), timedelta(), Settled(1, 1, "due", NOW + LADDER[0] * 0.8, "no route")),
-    (Deferred("451 later"), PATIENCE, Settled(1, 1, "failed", NOW, "gave up after 5 days: 451 later")),
+    (Sent("250 ok"), timedelta(), Settled([1], 1, "sent", NOW, "250 ok")),
+    (Sent("250 ok"), 2 * PATIENCE, Settled([1], 1, "sent", NOW, "250 ok")),
+    (Failed("550 no"), timedelta(), Settled([1], 1, "failed", NOW, "550 no")),
+    (Deferred("451 later"), timedelta(), Settled([1], 1, "due", NOW + LADDER[0] * 0.8, "451 later")),
+    (Deferred("silence", in_doubt=True), timedelta(), Settled([1], 1, "due", NOW + IN_DOUBT, "silence")),
+    (Deferred("no route", unreachable=True), timedelta(), Settled([1], 1, "due", NOW + LADDER[0] * 0.8, "no route")),
+    (Deferred("451 later"), PATIENCE, Settled([1], 1, "failed", NOW, "gave up after 5 days: 451 later")),
 ]
 
 
 @pytest.mark.parametrize(("outcome", "age", "expected"), OUTCOMES)
 def test_an_outcome_is_written_down_as_the_table_says(outcome: Outcome, age: timedelta, expected: Settled) -> None:
-    assert delivering.settled(delivery(made_at=NOW - age), outcome, NOW, bytes) == expected
+    assert delivering.settled([delivery(made_at=NOW - age)], [outcome], NOW, bytes) == [expected]
 
 
 @pytest.mark.parametrize("style", ["personal", "verp"])

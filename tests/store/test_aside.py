@@ -84,7 +84,7 @@ def test_an_edition_is_aside_with_all_that_wait_and_not_with_what_is_on_its_way(
         True,
     ]
     assert db.read_now(queue.size, schema.deliveries) == {"taken": 1, "aside": 3}
-    db.write_now(deliveries.settle, [deliveries.Settled(ada.id, ada.tries, "sent", NOW, "250")], NOW)
+    db.write_now(deliveries.settle, [deliveries.Settled([ada.id], ada.tries, "sent", NOW, "250")], NOW)
     assert db.read_now(aside.fault_of, bob.id) == "KeyError: 'x'"
     assert db.read_now(deliveries.load, id, "lists.example") is not None  # a notice keeps its words meanwhile
 

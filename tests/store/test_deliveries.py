@@ -119,8 +119,8 @@ def test_outcomes_are_written_for_the_claims_that_own_their_rows(db: Database) -
 
     # when the outcomes of both claims of ours come
     said = "250 2.0.0 ok" + "!" * 600
-    old = [Settled(d.id, d.tries, "sent", LATER, said) for d in mine]
-    new = [Settled(d.id, d.tries + 1, "due" if d is mine[1] else "sent", LATER, said) for d in mine[1:]]
+    old = [Settled([d.id], d.tries, "sent", LATER, said) for d in mine]
+    new = [Settled([d.id], d.tries + 1, "due" if d is mine[1] else "sent", LATER, said) for d in mine[1:]]
     db.write_now(deliveries.settle, [*old, *new], LATER)
 
     # then only the newer claims have ended
@@ -141,10 +141,10 @@ def test_many_outcomes_are_written_and_none_for_a_claim_that_was_lost(db: Databa
     theirs = db.write_now(deliveries.claim, "other", NOW + queue.LEASE, 10)
 
     # when all outcomes come, also those of claims that are lost
-    ended = [Settled(d.id, d.tries, "sent", LATER, f"250 ok {n % replies}") for n, d in enumerate(mine)]
+    ended = [Settled([d.id], d.tries, "sent", LATER, f"250 ok {n % replies}") for n, d in enumerate(mine)]
     db.write_now(deliveries.settle, ended, LATER)
     assert db.read_now(count, schema.deliveries, state="sent") == 0
-    ended = [Settled(d.id, d.tries, "sent", LATER, f"250 ok {n % replies}") for n, d in enumerate(theirs)]
+    ended = [Settled([d.id], d.tries, "sent", LATER, f"250 ok {n % replies}") for n, d in enumerate(theirs)]
     db.write_now(deliveries.settle, ended, LATER)
 
     # then those of the newer claims count, each with its reply

@@ -176,6 +176,21 @@ async def test_the_lines_wait_for_a_slow_database_and_not_for_each_other(db: Dat
         assert here.states() == {"sent": 600}
 
 
+async def test_the_next_are_claimed_when_those_in_hand_are_recorded(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a deliverer that no clock wakes, and transactions that take all it has in hand at once
+    monkeypatch.setattr(module, "DOZE", 10 * PATIENCE)
+    async with rig(db) as here:
+        monkeypatch.setattr(module, "MOST", 200)
+        here.given(1500, style="bulk")
+
+        # then it goes on until nothing is left
+        async with here.at_work():
+            await here.done()
+        assert here.states() == {"sent": 1500}
+
+
 async def test_while_the_relay_cannot_be_reached_nothing_is_tried_in_vain(
     db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
