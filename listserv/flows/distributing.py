@@ -57,13 +57,23 @@ class Dressed:
     changes: tuple[str, ...]
 
 
-def size(tx: Tx, post: Post) -> int:
-    """Octets of its message."""
-    return posts.size(tx, post.digest) if post.digest else 0
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A post that is ours for a while, or None; the octets of its message; and when the next one is due, or was."""
+
+    post: Post | None
+    size: int
+    next_due: datetime | None
+
+
+def claim(tx: Tx, node: str, now: datetime) -> Claimed:
+    """The post that has waited longest."""
+    post = claim_post(tx, node, now)
+    size = posts.size(tx, post.digest) if post and post.digest else 0
+    return Claimed(post, size, queue.next_due(tx, schema.posts))
 
 
 def claim_post(tx: Tx, node: str, now: datetime) -> Post | None:
-    """The post that has waited longest, ours for a while."""
     rows = queue.claim(tx, schema.posts, node, now, 1)
     return posts.post(rows[0]) if rows else None
 

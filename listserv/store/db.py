@@ -10,6 +10,9 @@ appends (`later`) one statement for each table.  When any piece of work fails, n
 run again in a transaction of its own: so a fault is its maker's alone, and what goes well pays for no savepoints.
 Nobody is told of success before that fsync has happened.
 
+`write_behind` is for who waits for rows that others make: his work joins the transaction that makes them.  So what is
+to happen next is claimed in the very commit that says it is to happen, and costs neither an fsync nor a turn.
+
 SQLite and PostgreSQL differ in this module, in `bells`, and in no other.
 """
 
@@ -19,7 +22,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -51,7 +54,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.types import TypeEngine
 
-from listserv.store.bells import Bells, silence
+from listserv.store.bells import Bells, rung, silence
 
 log = logging.getLogger("listserv.store")
 
@@ -81,7 +84,7 @@ class UnsafeDatabase(Exception):
     """The server does not keep what it has committed; a 250 would be a lie (RELIABILITY R1)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     """Work for a writer, and who waits for it.  `fault` and `result` are the writer's, until it says `done`."""
 
@@ -106,17 +109,36 @@ class Database:
         self._bells = Bells(self.url)
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._behind: dict[_Job, str] = {}  # who waits for a bell, and which
         self._writers = [threading.Thread(target=self._serve, name=f"write-{n}", daemon=True) for n in range(WRITERS)]
         self._started = False
         self._starting = threading.Lock()
 
     async def write(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returned, after the commit is on disk."""
-        loop = asyncio.get_running_loop()
-        job = _Job(partial(_call, work, args, kwargs), loop, loop.create_future())
-        self._start()
+        job = self._job(partial(_call, work, args, kwargs))
         self._jobs.put(job)
         result: T = await job.done
+        return result
+
+    async def write_behind(
+        self, name: str, wake: Awaitable[None], work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same, but later: at the end of the next transaction of this process that rings `name`, and in its commit.
+
+        By itself when `wake` is over before.  So `work` asks itself what time it is.
+        """
+        job = self._job(partial(_call, work, args, kwargs))
+        self._behind[job] = name
+        waking = asyncio.ensure_future(wake)
+        try:
+            await asyncio.wait((waking, job.done), return_when=asyncio.FIRST_COMPLETED)
+            if self._behind.pop(job, ""):  # else a writer has it
+                self._jobs.put(job)
+            result: T = await job.done
+        finally:
+            waking.cancel()
+            self._behind.pop(job, "")
         return result
 
     async def read(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -146,6 +168,11 @@ class Database:
         self._readers.shutdown()
         self._writer.dispose()
         self._reader.dispose()
+
+    def _job(self, work: Callable[[Tx], Any]) -> _Job:
+        loop = asyncio.get_running_loop()
+        self._start()
+        return _Job(work, loop, loop.create_future())
 
     def _start(self) -> None:
         with self._starting:
@@ -187,11 +214,14 @@ class Database:
         return group
 
     def _together(self, group: list[_Job]) -> None:
-        """One transaction for all; if it fails, one for each."""
-        if len(group) > 1:
+        """One transaction for all, and for who waits behind them; if it fails, one for each."""
+        if len(group) > 1 or self._behind:
             try:
                 with self._begin() as tx:
                     for job in group:
+                        job.result = job.work(tx)
+                    for job in self._followers(tx):
+                        group.append(job)  # first: whatever happens now, it is told
                         job.result = job.work(tx)
             except Exception as fault:  # whose fault it was shows when each is alone
                 log.debug("a group of %d is taken apart: %s", len(group), type(fault).__name__)
@@ -202,6 +232,13 @@ class Database:
                 job.result = self._alone(job.work)
             except BaseException as fault:  # handed to the caller, who waits for it
                 job.fault = fault
+
+    def _followers(self, tx: Tx) -> Iterator[_Job]:
+        """Who waits for what has been rung in this transaction; all that it has written can be read."""
+        for job, name in tuple(self._behind.items()):
+            if name in rung(tx) and self._behind.pop(job, ""):  # else it comes by itself: its time is over
+                _write_later(tx)
+                yield job
 
     def _alone(self, work: Callable[[Tx], T]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
@@ -223,10 +260,10 @@ class Database:
             try:
                 yield tx
                 _write_later(tx)
-                rung = self._bells.before(tx)
+                rang = self._bells.before(tx)
             finally:
                 del tx.info[_KNOWN]
-        self._bells.after(rung)
+        self._bells.after(rang)
 
 
 def _tell(group: Sequence[_Job]) -> None:

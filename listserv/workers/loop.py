@@ -57,11 +57,17 @@ async def _long() -> float:
     return NAP
 
 
+async def _rest(bell: Bell, seconds: float) -> bool:
+    await bell.wait(seconds)
+    return False
+
+
 class Worker:
     """Calls `once` again and again while it finds something to do, and naps when it does not.
 
-    `table` is the queue whose bell wakes it; `nap` says how long to sleep without one.
-    `pause` seconds lie between two turns that find something: so what comes meanwhile is done in one go.
+    `table` is the queue whose bell wakes it; `nap` says how long to sleep without one, `rest` sleeps: until the bell
+    rings, or so many seconds.  True says that it has taken something meanwhile, which `once` is to do.
+    `pause` seconds lie between the bell and the next turn: so what comes meanwhile is done in one go.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class Worker:
         once: Callable[[], Awaitable[bool]],
         table: Table,
         nap: Callable[[], Awaitable[float]] = _long,
+        rest: Callable[[Bell, float], Awaitable[bool]] = _rest,
         pause: float = 0.0,
     ) -> None:
         self.name = name
@@ -77,22 +84,23 @@ class Worker:
         self.bell = Bell()
         self._once = once
         self._nap = nap
+        self._rest = rest
         self._pause = pause
         self._stopping = False
 
     async def run(self) -> None:
         """Until `stop`; what is begun is finished."""
-        while not self._stopping:
+        has_work = False
+        while has_work or not self._stopping:
             try:
-                found = await self._once()
-                nap = 0.0 if found else await self._nap()
+                has_work = False
+                if not await self._once() and not self._stopping:
+                    has_work = await self._rest(self.bell, await self._nap())
             except Exception:  # a bug of ours, or no database: say so and go on
                 log.exception("%s failed; it tries again in %s s", self.name, AFTER_A_FAULT)
                 await self.bell.wait(AFTER_A_FAULT)
                 continue
-            if not found and not self._stopping:
-                await self.bell.wait(nap)
-            elif self._pause:
+            if self._pause and not self._stopping:
                 await asyncio.sleep(self._pause)
 
     def stop(self) -> None:
