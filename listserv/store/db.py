@@ -38,6 +38,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     Executable,
+    Select,
     Text,
     UpdateBase,
     any_,
@@ -322,20 +323,36 @@ class Upsert:
         return self._made[tx.dialect.name]
 
 
-def octets(tx: Tx, column: Column[bytes], *row: ColumnElement[bool]) -> bytes | None:
-    """A large value of one row; None when there is no such row.
+def octets(tx: Tx, column: Column[bytes], key: Column[T], value: T) -> bytes | None:
+    """A large value of the row with this key; None when there is no such row.
 
     From PostgreSQL piece by piece: it comes as hexadecimal text, which libpq and psycopg would both hold whole.
     """
+    row = {"value": value}
     if tx.dialect.name == "sqlite":
-        found = tx.execute(select(column).where(*row)).scalar_one_or_none()
+        found = tx.execute(_whole(column, key), row).scalar_one_or_none()
         carried(tx, found)
         return found
-    size = tx.execute(select(func.length(column)).where(*row)).scalar_one_or_none()
+    size = tx.execute(_length(column, key), row).scalar_one_or_none()
     if size is None:
         return None
     starts = range(1, size + 1, LARGE)
-    return b"".join(tx.execute(select(func.substr(column, at, LARGE)).where(*row)).scalar_one() for at in starts)
+    return b"".join(tx.execute(_piece(column, key), {"start": at, **row}).scalar_one() for at in starts)
+
+
+@cache
+def _whole(column: Column[bytes], key: Column[Any]) -> Select[bytes]:
+    return select(column).where(key == bindparam("value"))
+
+
+@cache
+def _length(column: Column[bytes], key: Column[Any]) -> Select[int]:
+    return select(func.length(column)).where(key == bindparam("value"))
+
+
+@cache
+def _piece(column: Column[bytes], key: Column[Any]) -> Select[bytes]:
+    return select(func.substr(column, bindparam("start"), LARGE)).where(key == bindparam("value"))
 
 
 def run_many(tx: Tx, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> None:

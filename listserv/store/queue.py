@@ -16,9 +16,23 @@ the row.  Events and notifications ring bells; these rows are the truth.
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, func, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Executable,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    func,
+    literal_column,
+    null,
+    select,
+    update,
+)
 
 from listserv.store.bells import ring
 from listserv.store.db import Tx, among, numbers
@@ -41,15 +55,17 @@ def is_aside(queue: Table) -> ColumnElement[bool]:
 
 def claim(tx: Tx, queue: Table, node: str, now: datetime, limit: int) -> Sequence[Row[Any]]:
     """Take up to `limit` due rows, longest due first."""
-    c = queue.c
-    ready = select(c.id).where(is_due(queue), c.due <= now).order_by(c.due, c.id).limit(limit)
-    return sorted(take(tx, queue, node, now, ready, *c), key=lambda row: (row.due, row.id))
+    values = {"now": now, "most": limit, **leased(node, now)}
+    return sorted(tx.execute(_claiming(queue), values), key=lambda row: (row.due, row.id))
 
 
-def take(
-    tx: Tx, queue: Table, node: str, now: datetime, ready: Select[int], *columns: ColumnElement[Any]
-) -> Sequence[Row[Any]]:
-    """These columns of the rows whose ids `ready` selects: this node's for the time of a lease.
+def leased(node: str, now: datetime) -> dict[str, Any]:
+    """Parameters of `taking`."""
+    return {"b_node": node, "b_lease": now + LEASE}
+
+
+def taking(queue: Table, ready: Select[int], *columns: ColumnElement[Any]) -> Executable:
+    """The statement that takes the rows whose ids `ready` selects, for a node and the time of a lease: these columns.
 
     FOR UPDATE SKIP LOCKED lets many nodes claim side by side on PostgreSQL; SQLAlchemy leaves it out
     for SQLite, where BEGIN IMMEDIATE has already put the claimants in a row.  The choice is a
@@ -58,31 +74,52 @@ def take(
     """
     c = queue.c
     chosen = ready.with_for_update(skip_locked=True).cte("chosen").prefix_with("MATERIALIZED")
-    return tx.execute(
-        update(queue)
-        .where(c.id == chosen.c.id)
-        .values(state="taken", lease=now + LEASE, node=node, tries=c.tries + 1)
-        .returning(*columns)
-    ).all()
+    values = {"lease": bindparam("b_lease"), "node": bindparam("b_node"), "tries": c.tries + 1}
+    return update(queue).where(c.id == chosen.c.id).values(state="taken", **values).returning(*columns)
+
+
+@cache
+def _claiming(queue: Table) -> Executable:
+    c = queue.c
+    ready = select(c.id).where(is_due(queue), c.due <= bindparam("now")).order_by(c.due, c.id)
+    return taking(queue, ready.limit(bindparam("most")), *c)
 
 
 def settle(tx: Tx, queue: Table, id: int, claim: int, **values: Any) -> bool:
     """Write down how it ended, if the row is still ours; a node that comes too late changes nothing."""
-    mine = update(queue).where(queue.c.id == id, queue.c.tries == claim, is_taken(queue))
-    return tx.execute(mine.values(lease=None, node=None, **values)).rowcount == 1
+    ending = _ending(queue, frozenset(values))
+    new = {f"b_{name}": value for name, value in values.items()}
+    return tx.execute(ending, {"b_id": id, "b_claim": claim, **new}).rowcount == 1
+
+
+@cache
+def _ending(queue: Table, names: frozenset[str]) -> Executable:
+    c = queue.c
+    mine = update(queue).where(c.id == bindparam("b_id"), c.tries == bindparam("b_claim"), is_taken(queue))
+    return mine.values(lease=null(), node=null(), **{name: bindparam(f"b_{name}") for name in names})
 
 
 def renew(tx: Tx, queue: Table, node: str, ids: Collection[int], now: datetime) -> None:
     """A living worker keeps what it has in hand."""
+    tx.execute(_renewing(queue, tx.dialect), {"ids": numbers(tx.dialect, ids), **leased(node, now)})
+
+
+@cache
+def _renewing(queue: Table, dialect: Dialect) -> Executable:
     c = queue.c
-    held = update(queue).where(among(tx.dialect, c.id, "ids"), c.node == node, is_taken(queue))
-    tx.execute(held.values(lease=now + LEASE), {"ids": numbers(tx.dialect, ids)})
+    held = update(queue).where(among(dialect, c.id, "ids"), c.node == bindparam("b_node"), is_taken(queue))
+    return held.values(lease=bindparam("b_lease"))
 
 
 def next_due(tx: Tx, queue: Table) -> datetime | None:
     """When the row that has waited longest is due, or was; None when none waits."""
+    return tx.execute(_longest_due(queue)).scalar_one_or_none()
+
+
+@cache
+def _longest_due(queue: Table) -> Select[datetime]:
     c = queue.c
-    return tx.execute(select(c.due).where(is_due(queue)).order_by(c.due, c.id).limit(1)).scalar_one_or_none()
+    return select(c.due).where(is_due(queue)).order_by(c.due, c.id).limit(1)
 
 
 def next_lapse(tx: Tx, queue: Table) -> datetime | None:
