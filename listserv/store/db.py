@@ -73,6 +73,8 @@ READERS = 4
 WRITERS = 1  # SQLite has one by nature; on PostgreSQL several groups would wait for each other's rows, and deadlock
 LOCK_SECONDS = 30  # how long SQLite waits for another process to finish its transaction
 
+CHECKPOINT = 8_000  # pages of SQLite's log; rarely enough that one commit in a hundred does not wait for it
+
 LARGE = 1_000_000  # octets of one value
 _WORN = "listserv worn"
 _LATER = "listserv later"
@@ -412,7 +414,10 @@ def _call(work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any],
 
 
 def _sqlite(url: URL) -> tuple[Engine, Engine]:
-    """WAL lets readers read beside the writer; synchronous=FULL, because NORMAL forgets commits in a power cut."""
+    """WAL lets readers read beside the writer; synchronous=FULL, because NORMAL forgets commits in a power cut.
+
+    The log is carried into the file every CHECKPOINT pages, by the commit that comes then: a post on its own writes some dozens.
+    """
 
     def engine(begin: str, pool_size: int) -> Engine:
         made = create_engine(
@@ -427,7 +432,7 @@ def _sqlite(url: URL) -> tuple[Engine, Engine]:
         def _(connection: Any, record: Any) -> None:
             connection.isolation_level = None  # SQLAlchemy says BEGIN, not the driver
             _to_wal(connection)
-            for pragma in ("synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=2000"):
+            for pragma in ("synchronous=FULL", "foreign_keys=ON", f"wal_autocheckpoint={CHECKPOINT}"):
                 connection.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(made, "begin")
