@@ -416,7 +416,7 @@ def _call(work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any],
 def _sqlite(url: URL) -> tuple[Engine, Engine]:
     """WAL lets readers read beside the writer; synchronous=FULL, because NORMAL forgets commits in a power cut.
 
-    The log is carried into the file every CHECKPOINT pages, by the commit that comes then: a post on its own writes some dozens.
+    The log is carried into the file every CHECKPOINT pages, by the commit that comes then; a post alone writes dozens.
     """
 
     def engine(begin: str, pool_size: int) -> Engine:

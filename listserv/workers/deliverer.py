@@ -164,6 +164,8 @@ class Deliverer:
         return 0.0
 
     def _claim_deliveries(self, tx: Tx, wanted: int, after: int, avoid: Collection[str]) -> list[Delivery]:
+        if self._stopping:  # which is why it does not wait any more
+            return []
         return delivering.claim_deliveries(tx, self._site.claimant, self._clock(), wanted, after, avoid)
 
     def _wanted(self) -> int:

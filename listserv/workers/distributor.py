@@ -62,9 +62,10 @@ class Distributor:
         if claimed is None:
             claimed = await self._db.write(self._claim_post)
         self._next_due = claimed.next_due
-        if claimed.post is not None:
-            self._late = self._clock() - claimed.post.received_at
-            await self._see_to(claimed.post, claimed.size)
+        if claimed.post is None:
+            return False
+        self._late = self._clock() - claimed.post.received_at
+        await self._see_to(claimed.post, claimed.size)
         return self._next_due is not None and self._next_due <= self._clock()
 
     async def nap(self) -> float:

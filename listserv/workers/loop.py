@@ -5,6 +5,7 @@ next row is due, and never longer than NAP: so a lease that runs out after 20 s 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -35,22 +36,27 @@ def between(now: datetime, due: datetime | None) -> float:
 
 
 class Bell:
-    """Rung after a commit: there may be work."""
+    """Rung after a commit: there may be work.  One that rings while who waited is waking up rings again for him."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
 
     def ring(self) -> None:
-        self._event.set()
+        if self._waiter is None or self._waiter.done():
+            self._rung = True
+        else:
+            self._waiter.set_result(None)
 
     async def wait(self, seconds: float) -> None:
         """Until it rings, or so many seconds."""
-        try:
+        if self._rung:
+            self._rung = False
+            return
+        self._waiter = asyncio.get_running_loop().create_future()
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._event.wait()
-        except TimeoutError:
-            pass
-        self._event.clear()
+                await self._waiter
 
 
 async def _long() -> float:
