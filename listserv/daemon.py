@@ -206,7 +206,7 @@ class Daemon:
             )
             self._ending.append(distributor.close)
             clock = Clock(node.db, node.site, node.clock)
-            workers.append(Worker("distributor", distributor.once, schema.posts, distributor.nap))
+            workers.append(Worker("distributor", distributor.once, schema.posts, distributor.nap, distributor.rest))
             workers.append(Worker("clock", clock.once, schema.jobs, clock.nap))
         return workers
 

@@ -57,13 +57,23 @@ class Dressed:
     changes: tuple[str, ...]
 
 
-def size(tx: Tx, post: Post) -> int:
-    """Octets of its message."""
-    return posts.size(tx, post.digest) if post.digest else 0
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A post that is ours for a while, or None; the octets of its message; and when the next one is due, or was."""
+
+    post: Post | None
+    size: int
+    next_due: datetime | None
+
+
+def claim(tx: Tx, node: str, now: datetime) -> Claimed:
+    """The post that has waited longest."""
+    post = claim_post(tx, node, now)
+    size = posts.size(tx, post.digest) if post and post.digest else 0
+    return Claimed(post, size, queue.next_due(tx, schema.posts))
 
 
 def claim_post(tx: Tx, node: str, now: datetime) -> Post | None:
-    """The post that has waited longest, ours for a while."""
     rows = queue.claim(tx, schema.posts, node, now, 1)
     return posts.post(rows[0]) if rows else None
 
@@ -151,15 +161,16 @@ def dress(
 
 
 def save(tx: Tx, post: Post, edition: Edition, now: datetime) -> int | None:
-    """The edition's id; None when the post is no longer ours.  A second time it is the first edition."""
+    """The edition's id, which `fan_out` writes into the post's row; None when the post is no longer ours.
+
+    A second time it is the first edition.
+    """
     current = posts.get(tx, post.id)
     if current.state != "taken" or current.tries != post.tries:
         return None
     if current.edition_id is not None:
         return current.edition_id
-    id = deliveries.add_edition(tx, edition, now)
-    posts.move(tx, post.id, edition_id=id)
-    return id
+    return deliveries.add_edition(tx, edition, now)
 
 
 def fan_out(tx: Tx, post: Post, edition_id: int, now: datetime, spared: Sequence[int] = ()) -> bool | None:
@@ -168,8 +179,7 @@ def fan_out(tx: Tx, post: Post, edition_id: int, now: datetime, spared: Sequence
     if current.state != "taken" or current.tries != post.tries:
         return None
     cursor, more = deliveries.fan_out(tx, edition_id, post.group_id, current.cursor, CHUNK, now, spared)
-    posts.move(tx, post.id, cursor=cursor)
-    queue.renew(tx, schema.posts, current.node or "", [post.id], now)
+    posts.go_on(tx, post.id, edition_id, cursor, now + queue.LEASE)
     return more
 
 

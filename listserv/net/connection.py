@@ -72,6 +72,7 @@ class Connection(SMTP):
         self.idle_commands = 0
         self._timers: Timers | None = None
         self._awaits_command = False
+        self._unsaid = b""  # replies that wait for those to the commands behind
         self._over = False
 
     # The life of a connection.
@@ -227,12 +228,22 @@ class Connection(SMTP):
         return self.idle_commands > self.limits.max_idle_commands
 
     async def say(self, *answers: Reply) -> None:
-        self._writer.write(b"".join(map(replies.wire_form, answers)))
-        await self._writer.drain()
+        """At once; when the client's next command is here already, together with its reply (RFC 2920 §3.2)."""
+        self._unsaid += b"".join(map(replies.wire_form, answers))
+        if self._over or not self.wire.holds_a_line or len(self._unsaid) > CHUNK:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Nothing that was said waits any more."""
+        said, self._unsaid = self._unsaid, b""
+        if said:
+            self._writer.write(said)
+            await self._writer.drain()
 
     async def push(self, status: Any) -> None:
         """What aiosmtpd itself says: around STARTTLS only, and always as text."""
         await self.say(replies.enhanced(status))
+        await self.flush()
 
     async def end(self, last: Reply) -> None:
         self._over = True
@@ -249,5 +260,6 @@ class Connection(SMTP):
             await self.end(replies.TOO_MANY_ERRORS)
             return
         if self.errors > self.limits.slow_after and reply.code >= 500:
+            await self.flush()
             await asyncio.sleep(self.limits.error_delay)
         await (self.end if reply.code == 421 else self.say)(reply)

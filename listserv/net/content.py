@@ -38,11 +38,16 @@ log = logging.getLogger("listserv.listener")
 
 
 class Wire(asyncio.StreamReader):
-    """A stream that takes octets back."""
+    """A stream that takes octets back, and says whether a line is there already."""
+
+    _buffer: bytearray  # asyncio's own
+
+    @property
+    def holds_a_line(self) -> bool:
+        return b"\n" in self._buffer
 
     def unread(self, octets: bytes) -> None:
         """Put `octets` in front of what is still to be read."""
-        self._buffer: bytearray  # asyncio's own
         self._buffer[:0] = octets
 
 

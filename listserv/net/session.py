@@ -133,6 +133,7 @@ class Session(Connection):
             await self.refuse(refusal)
             return
         await self.say(replies.GO_AHEAD)
+        await self.flush()
         answers = await self._message()
         self._forget()
         await self.say(*answers)

@@ -40,6 +40,12 @@ def ring(tx: Connection, name: str) -> None:
     tx.info.setdefault(_RUNG, set()).add(name)
 
 
+def rung(tx: Connection) -> Collection[str]:
+    """What has been rung in this transaction so far."""
+    names: Collection[str] = tx.info.get(_RUNG, ())
+    return names
+
+
 def silence(tx: Connection) -> set[str]:
     """What was rung in this transaction, which has not been rung now."""
     rung: set[str] = tx.info.pop(_RUNG, set())
@@ -55,10 +61,10 @@ class Bells:
 
     def before(self, tx: Connection) -> set[str]:
         """What is to be rung, when this transaction's commit has come about."""
-        rung = silence(tx)
-        for name in sorted(rung):
+        names = silence(tx)
+        for name in sorted(names):
             self._outside.before(tx, name)
-        return rung
+        return names
 
     def after(self, rung: Collection[str]) -> None:
         if not rung:

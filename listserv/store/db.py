@@ -10,6 +10,9 @@ appends (`later`) one statement for each table.  When any piece of work fails, n
 run again in a transaction of its own: so a fault is its maker's alone, and what goes well pays for no savepoints.
 Nobody is told of success before that fsync has happened.
 
+`write_behind` is for who waits for rows that others make: his work joins the transaction that makes them.  So what is
+to happen next is claimed in the very commit that says it is to happen, and costs neither an fsync nor a turn.
+
 SQLite and PostgreSQL differ in this module, in `bells`, and in no other.
 """
 
@@ -19,7 +22,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,6 +39,7 @@ from sqlalchemy import (
     Engine,
     ExceptionContext,
     Executable,
+    Select,
     Text,
     UpdateBase,
     any_,
@@ -52,7 +56,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.types import TypeEngine
 
-from listserv.store.bells import Bells, silence
+from listserv.store.bells import Bells, rung, silence
 
 log = logging.getLogger("listserv.store")
 
@@ -70,6 +74,8 @@ READERS = 4
 WRITERS = 1  # SQLite has one by nature; on PostgreSQL several groups would wait for each other's rows, and deadlock
 LOCK_SECONDS = 30  # how long SQLite waits for another process to finish its transaction
 
+CHECKPOINT = 8_000  # pages of SQLite's log; rarely enough that one commit in a hundred does not wait for it
+
 LARGE = 1_000_000  # octets of one value
 _WORN = "listserv worn"
 _LATER = "listserv later"
@@ -82,7 +88,7 @@ class UnsafeDatabase(Exception):
     """The server does not keep what it has committed; a 250 would be a lie (RELIABILITY R1)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     """Work for a writer, and who waits for it.  `fault` and `result` are the writer's, until it says `done`."""
 
@@ -107,17 +113,36 @@ class Database:
         self._bells = Bells(self.url)
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._behind: dict[_Job, str] = {}  # who waits for a bell, and which
         self._writers = [threading.Thread(target=self._serve, name=f"write-{n}", daemon=True) for n in range(WRITERS)]
         self._started = False
         self._starting = threading.Lock()
 
     async def write(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returned, after the commit is on disk."""
-        loop = asyncio.get_running_loop()
-        job = _Job(partial(_call, work, args, kwargs), loop, loop.create_future())
-        self._start()
+        job = self._job(partial(_call, work, args, kwargs))
         self._jobs.put(job)
         result: T = await job.done
+        return result
+
+    async def write_behind(
+        self, name: str, wake: Awaitable[None], work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same, but later: at the end of the next transaction of this process that rings `name`, and in its commit.
+
+        By itself when `wake` is over before.  So `work` asks itself what time it is.
+        """
+        job = self._job(partial(_call, work, args, kwargs))
+        self._behind[job] = name
+        waking = asyncio.ensure_future(wake)
+        try:
+            await asyncio.wait((waking, job.done), return_when=asyncio.FIRST_COMPLETED)
+            if self._behind.pop(job, ""):  # else a writer has it
+                self._jobs.put(job)
+            result: T = await job.done
+        finally:
+            waking.cancel()
+            self._behind.pop(job, "")
         return result
 
     async def read(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -147,6 +172,11 @@ class Database:
         self._readers.shutdown()
         self._writer.dispose()
         self._reader.dispose()
+
+    def _job(self, work: Callable[[Tx], Any]) -> _Job:
+        loop = asyncio.get_running_loop()
+        self._start()
+        return _Job(work, loop, loop.create_future())
 
     def _start(self) -> None:
         with self._starting:
@@ -188,11 +218,14 @@ class Database:
         return group
 
     def _together(self, group: list[_Job]) -> None:
-        """One transaction for all; if it fails, one for each."""
-        if len(group) > 1:
+        """One transaction for all, and for who waits behind them; if it fails, one for each."""
+        if len(group) > 1 or self._behind:
             try:
                 with self._begin() as tx:
                     for job in group:
+                        job.result = job.work(tx)
+                    for job in self._followers(tx):
+                        group.append(job)  # first: whatever happens now, it is told
                         job.result = job.work(tx)
             except Exception as fault:  # whose fault it was shows when each is alone
                 log.debug("a group of %d is taken apart: %s", len(group), type(fault).__name__)
@@ -203,6 +236,13 @@ class Database:
                 job.result = self._alone(job.work)
             except BaseException as fault:  # handed to the caller, who waits for it
                 job.fault = fault
+
+    def _followers(self, tx: Tx) -> Iterator[_Job]:
+        """Who waits for what has been rung in this transaction; all that it has written can be read."""
+        for job, name in tuple(self._behind.items()):
+            if name in rung(tx) and self._behind.pop(job, ""):  # else it comes by itself: its time is over
+                _write_later(tx)
+                yield job
 
     def _alone(self, work: Callable[[Tx], T]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
@@ -224,10 +264,10 @@ class Database:
             try:
                 yield tx
                 _write_later(tx)
-                rung = self._bells.before(tx)
+                rang = self._bells.before(tx)
             finally:
                 del tx.info[_KNOWN]
-        self._bells.after(rung)
+        self._bells.after(rang)
 
 
 def _tell(group: Sequence[_Job]) -> None:
@@ -286,20 +326,36 @@ class Upsert:
         return self._made[tx.dialect.name]
 
 
-def octets(tx: Tx, column: Column[bytes], *row: ColumnElement[bool]) -> bytes | None:
-    """A large value of one row; None when there is no such row.
+def octets(tx: Tx, column: Column[bytes], key: Column[T], value: T) -> bytes | None:
+    """A large value of the row with this key; None when there is no such row.
 
     From PostgreSQL piece by piece: it comes as hexadecimal text, which libpq and psycopg would both hold whole.
     """
+    row = {"value": value}
     if tx.dialect.name == "sqlite":
-        found = tx.execute(select(column).where(*row)).scalar_one_or_none()
+        found = tx.execute(_whole(column, key), row).scalar_one_or_none()
         carried(tx, found)
         return found
-    size = tx.execute(select(func.length(column)).where(*row)).scalar_one_or_none()
+    size = tx.execute(_length(column, key), row).scalar_one_or_none()
     if size is None:
         return None
     starts = range(1, size + 1, LARGE)
-    return b"".join(tx.execute(select(func.substr(column, at, LARGE)).where(*row)).scalar_one() for at in starts)
+    return b"".join(tx.execute(_piece(column, key), {"start": at, **row}).scalar_one() for at in starts)
+
+
+@cache
+def _whole(column: Column[bytes], key: Column[Any]) -> Select[bytes]:
+    return select(column).where(key == bindparam("value"))
+
+
+@cache
+def _length(column: Column[bytes], key: Column[Any]) -> Select[int]:
+    return select(func.length(column)).where(key == bindparam("value"))
+
+
+@cache
+def _piece(column: Column[bytes], key: Column[Any]) -> Select[bytes]:
+    return select(func.substr(column, bindparam("start"), LARGE)).where(key == bindparam("value"))
 
 
 def run_many(tx: Tx, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -359,7 +415,10 @@ def _call(work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any],
 
 
 def _sqlite(url: URL) -> tuple[Engine, Engine]:
-    """WAL lets readers read beside the writer; synchronous=FULL, because NORMAL forgets commits in a power cut."""
+    """WAL lets readers read beside the writer; synchronous=FULL, because NORMAL forgets commits in a power cut.
+
+    The log is carried into the file every CHECKPOINT pages, by the commit that comes then; a post alone writes dozens.
+    """
 
     def engine(begin: str, pool_size: int) -> Engine:
         made = create_engine(
@@ -374,7 +433,7 @@ def _sqlite(url: URL) -> tuple[Engine, Engine]:
         def _(connection: Any, record: Any) -> None:
             connection.isolation_level = None  # SQLAlchemy says BEGIN, not the driver
             _to_wal(connection)
-            for pragma in ("synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=2000"):
+            for pragma in ("synchronous=FULL", "foreign_keys=ON", f"wal_autocheckpoint={CHECKPOINT}"):
                 connection.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(made, "begin")

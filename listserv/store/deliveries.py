@@ -116,7 +116,10 @@ def add_edition(tx: Tx, edition: Edition, now: datetime) -> int:
     values = {name: getattr(edition, name) for name in Edition.__slots__}
     carried(tx, edition.before)
     # As parameters, not in values(): SQLAlchemy's cache of statements would keep the first body for ever.
-    return int(tx.execute(insert(editions).returning(editions.c.id), {"made_at": now, **values}).scalar_one())
+    return int(tx.execute(_ADD, {"made_at": now, **values}).scalar_one())
+
+
+_ADD = insert(editions).returning(editions.c.id)
 
 
 def address_to(tx: Tx, edition_id: int, recipients: Iterable[tuple[int | None, str]], now: datetime) -> None:
@@ -137,18 +140,33 @@ def spared(tx: Tx, group_id: int, author: str, named: Collection[str]) -> tuple[
 
     author, named  keys; a person is named by any mailbox of his
     """
-    s, m, other = subscriptions.c, mailboxes.c, mailboxes.alias("other")
-    boxes = select(m.key, other.c.id).join(other, other.c.account_id == m.account_id).where(m.key.in_({author, *named}))
     owners: dict[int, set[str]] = {}
-    for key, id in tx.execute(boxes):
+    for key, id in tx.execute(_BOXES, {"keys": [author, *named]}):
         owners.setdefault(id, set()).add(key)
-    theirs = select(s.id, s.mailbox_id, s.own_posts, s.copies).where(s.group_id == group_id, s.mailbox_id.in_(owners))
+    theirs = tx.execute(_THEIRS, {"group": group_id, "boxes": list(owners)}) if owners else ()
     return tuple(
         row.id
-        for row in (tx.execute(theirs) if owners else ())
+        for row in theirs
         if (author in owners[row.mailbox_id] and not row.own_posts)
         or (not owners[row.mailbox_id].isdisjoint(named) and not row.copies)
     )
+
+
+def _boxes() -> Select[Any]:
+    """All mailboxes of the persons who own these, and the key by which each was found."""
+    m, other = mailboxes.c, mailboxes.alias("other")
+    found = select(m.key, other.c.id).join(other, other.c.account_id == m.account_id)
+    return found.where(m.key.in_(bindparam("keys", expanding=True)))
+
+
+def _theirs() -> Select[Any]:
+    s = subscriptions.c
+    found = select(s.id, s.mailbox_id, s.own_posts, s.copies)
+    return found.where(s.group_id == bindparam("group"), s.mailbox_id.in_(bindparam("boxes", expanding=True)))
+
+
+_BOXES = _boxes()
+_THEIRS = _theirs()
 
 
 def fan_out(
@@ -160,32 +178,42 @@ def fan_out(
 
     The cursor belongs into the same transaction, the last one too: a chunk made twice would break the unique key.
     """
-    s, m = subscriptions.c, mailboxes.c
-    chosen = select(s.id).where(s.group_id == group_id, s.id > cursor).order_by(s.id).limit(limit).subquery()
-    last, size = tx.execute(select(func.max(chosen.c.id), func.count()).select_from(chosen)).one()
+    place = {"group": group_id, "cursor": cursor}
+    last, size = tx.execute(_CHUNK, {"most": limit, **place}).one()
     if not size:
         return cursor, False
-    fixed = [
-        literal(edition_id),
-        literal("due"),
-        literal(now, deliveries.c.due.type),
-        literal(now, deliveries.c.due.type),
-    ]
-    d = deliveries.c  # who left and came back during the fan-out has a copy already
-    there = exists().where(d.edition_id == edition_id, d.recipient == m.address)
-    source = (
-        select(m.id, m.address, m.domain, *fixed)
-        .join(mailboxes, m.id == s.mailbox_id)
-        .where(s.group_id == group_id, s.id > cursor, s.id <= last, s.mode == Mode.EACH.value, ~there)
-        .order_by(s.id)
-    )
-    if spared:
-        source = source.where(s.id.not_in(spared))
-    columns = ["mailbox_id", "recipient", "destination", "edition_id", "state", "due", "made_at"]
-    made = insert(deliveries).from_select(columns, source).execution_options(preserve_rowcount=True)
-    ledger.made(tx, now.date(), group_id, tx.execute(made).rowcount)
+    spared_ids = numbers(tx.dialect, spared)
+    values = {"edition": edition_id, "now": now, "last": last, "spared": spared_ids, **place}
+    ledger.made(tx, now.date(), group_id, tx.execute(_making(tx.dialect), values).rowcount)
     ring(tx, "deliveries")
     return int(last), size == limit
+
+
+def _chunk() -> Select[Any, int]:
+    """Its last subscription, and how many there are in it."""
+    s = subscriptions.c
+    beyond = select(s.id).where(s.group_id == bindparam("group"), s.id > bindparam("cursor"))
+    chosen = beyond.order_by(s.id).limit(bindparam("most")).subquery()
+    return select(func.max(chosen.c.id), func.count()).select_from(chosen)
+
+
+_CHUNK = _chunk()
+
+
+@cache
+def _making(dialect: Dialect) -> Executable:
+    s, m, d = subscriptions.c, mailboxes.c, deliveries.c
+    edition, now = bindparam("edition", type_=d.edition_id.type), bindparam("now", type_=d.due.type)
+    there = exists().where(d.edition_id == edition, d.recipient == m.address)  # of who left and came back meanwhile
+    chunk = (s.group_id == bindparam("group"), s.id > bindparam("cursor"), s.id <= bindparam("last"))
+    source = (
+        select(m.id, m.address, m.domain, edition, literal("due"), now, now)
+        .join(mailboxes, m.id == s.mailbox_id)
+        .where(*chunk, s.mode == Mode.EACH.value, ~there, ~among(dialect, s.id, "spared"))
+        .order_by(s.id)
+    )
+    columns = ["mailbox_id", "recipient", "destination", "edition_id", "state", "due", "made_at"]
+    return insert(deliveries).from_select(columns, source).execution_options(preserve_rowcount=True)
 
 
 def claim(tx: Tx, node: str, now: datetime, limit: int, after: int = 0, avoid: Collection[str] = ()) -> list[Delivery]:
@@ -194,20 +222,23 @@ def claim(tx: Tx, node: str, now: datetime, limit: int, after: int = 0, avoid: C
     Editions take turns, the first one after the edition `after`, so that a small one does not wait behind a big one.
     What was tried before, longest due first, gets a quarter, and all that the others leave.
     """
+    claimed: list[Delivery] = []
     wanted = {"avoid": tuple(avoid)} if avoid else {}
     again, fresh = _taking(fresh=False, choosy=bool(avoid)), _taking(fresh=True, choosy=bool(avoid))
 
-    def take(these: Executable, most: int, **values: Any) -> None:
-        claimed.extend(map(Delivery._make, queue.take(tx, these, node, now, most=most, **wanted, **values)))
+    def take(these: Executable, most: int, **values: Any) -> int:
+        found = queue.take(tx, these, node, now, most=most, **wanted, **values)
+        claimed.extend(map(Delivery._make, found))
+        return len(found)
 
-    claimed: list[Delivery] = []
-    take(again, max(1, limit // 4))
+    quarter = max(1, limit // 4)
+    there_are_more = take(again, quarter) == quarter
     editions_ = _fresh(tx, after)
     share = max(limit // max(1, len(editions_[:EDITIONS])), SHARE)
     for edition_id in editions_:
         if len(claimed) < limit:
             take(fresh, min(share, limit - len(claimed)), edition=edition_id)
-    if len(claimed) < limit // 2:
+    if there_are_more and len(claimed) < limit // 2:
         take(again, limit - len(claimed))
     return claimed
 
@@ -228,18 +259,14 @@ def _taking(*, fresh: bool, choosy: bool) -> Executable:
 
 def _fresh(tx: Tx, after: int) -> list[int]:
     """Editions with deliveries that nobody has tried: those after this one, then those before; not all when many."""
-    found = _fresh_from(tx, after)
+    found = list(tx.execute(_FRESH_FROM, {"after": after}).scalars())
     if after and len(found) < MOST_EDITIONS:
-        found += [id for id in _fresh_from(tx, 0) if id <= after][: MOST_EDITIONS - len(found)]
+        before = tx.execute(_FRESH_FROM, {"after": 0}).scalars()
+        found += [id for id in before if id <= after][: MOST_EDITIONS - len(found)]
     return found
 
 
-def _fresh_from(tx: Tx, after: int) -> list[int]:
-    return list(tx.execute(_fresh_editions(), {"after": after}).scalars())
-
-
-@cache
-def _fresh_editions() -> Select[int]:
+def _fresh_from() -> Select[int]:
     """Each is one look into the index of the fresh, however many deliveries it has."""
     e = deliveries.c.edition_id
     smallest = select(func.min(e)).where(is_due(deliveries), _FRESH)
@@ -248,6 +275,9 @@ def _fresh_editions() -> Select[int]:
     next_ = smallest.where(e > found.c.id).scalar_subquery()
     found = found.union_all(select(next_, found.c.n + 1).where(found.c.id.is_not(None), found.c.n < MOST_EDITIONS))
     return select(found.c.id).where(found.c.id.is_not(None))
+
+
+_FRESH_FROM = _fresh_from()
 
 
 def addressed(tx: Tx, id: int) -> Addressed | None:
@@ -259,32 +289,44 @@ def addressed(tx: Tx, id: int) -> Addressed | None:
 
 
 def copies(tx: Tx, edition_id: int) -> int:
-    return int(tx.execute(select(func.count()).where(deliveries.c.edition_id == edition_id)).scalar_one())
+    return int(tx.execute(_COPIES, {"edition": edition_id}).scalar_one())
+
+
+_COPIES = select(func.count()).where(deliveries.c.edition_id == bindparam("edition"))
 
 
 def ad_of(tx: Tx, edition_id: int) -> int | None:
     """The ad that stands in it: none where the post took nothing below its text."""
-    return tx.execute(select(editions.c.ad_id).where(editions.c.id == edition_id)).scalar_one_or_none()
+    return tx.execute(_AD, {"edition": edition_id}).scalar_one_or_none()
+
+
+_AD = select(editions.c.ad_id).where(editions.c.id == bindparam("edition"))
 
 
 def size(tx: Tx, edition_id: int) -> int:
     """Octets that loading it takes."""
+    return int(tx.execute(_SIZE, {"edition": edition_id}).scalar_one_or_none() or 0)
+
+
+def _size() -> Select[int]:
     e = editions.c
     parts = func.length(e.before) + func.length(e.after) + func.coalesce(messages.c.size, 0)
-    found = select(parts).outerjoin(messages, messages.c.digest == e.digest).where(e.id == edition_id)
-    return int(tx.execute(found).scalar_one_or_none() or 0)
+    return select(parts).outerjoin(messages, messages.c.digest == e.digest).where(e.id == bindparam("edition"))
+
+
+_SIZE = _size()
+_LOAD = select(*(c for c in editions.c if c.name != "before")).where(editions.c.id == bindparam("edition"))
 
 
 def load(tx: Tx, edition_id: int, site_domain: str) -> Loaded | None:
     """None when the edition, its words or its message have gone.  A site's own mail is signed by `site_domain`."""
-    e = editions.c
-    row = tx.execute(select(*(c for c in e if c is not e.before)).where(e.id == edition_id)).one_or_none()
+    row = tx.execute(_LOAD, {"edition": edition_id}).one_or_none()
     if row is None or not row.fields:
         return None
-    content = octets(tx, messages.c.content, messages.c.digest == row.digest) if row.digest is not None else b""
+    content = octets(tx, messages.c.content, messages.c.digest, row.digest) if row.digest is not None else b""
     if content is None:
         return None
-    body = octets(tx, e.before, e.id == edition_id) or b""
+    body = octets(tx, editions.c.before, editions.c.id, edition_id) or b""
     if content or row.after:
         body = b"".join((body, memoryview(content)[row.start :], row.after))
     group = groups.get(tx, row.group_id) if row.group_id is not None else None

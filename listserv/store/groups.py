@@ -12,6 +12,7 @@ from listserv.store.db import Tx, known, later
 from listserv.store.schema import bans, groups, mailboxes
 
 _FIND = select(groups).where(groups.c.address == bindparam("address"))
+_GET = select(groups).where(groups.c.id == bindparam("id"))
 _RAISE = update(groups).where(groups.c.id == bindparam("group")).values(last_number=groups.c.last_number + 1)
 _NUMBER = _RAISE.returning(groups.c.last_number)
 
@@ -34,7 +35,7 @@ def longest(tx: Tx, addresses: Sequence[str]) -> Group | None:
 
 
 def get(tx: Tx, id: int) -> Group:
-    return _group(tx.execute(select(groups).where(groups.c.id == id)).one())
+    return _group(tx.execute(_GET, {"id": id}).one())
 
 
 def everyone(tx: Tx) -> list[Group]:

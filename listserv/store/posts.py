@@ -50,6 +50,13 @@ def _renew(insert: Any) -> Executable:
 
 _KEEP = Upsert(_renew)
 _ADD = insert(posts)
+_SIZE = select(messages.c.size).where(messages.c.digest == bindparam("digest"))
+_GET = select(posts).where(posts.c.id == bindparam("id"))
+_GO_ON = (
+    update(posts)
+    .where(posts.c.id == bindparam("b_id"))
+    .values(edition_id=bindparam("b_edition"), cursor=bindparam("b_cursor"), lease=bindparam("b_lease"))
+)
 
 
 def keep(tx: Tx, content: bytes, now: datetime) -> bytes:
@@ -63,12 +70,12 @@ def keep(tx: Tx, content: bytes, now: datetime) -> bytes:
 
 def content(tx: Tx, digest: bytes) -> bytes | None:
     """The bytes, or None when they have gone."""
-    return octets(tx, messages.c.content, messages.c.digest == digest)
+    return octets(tx, messages.c.content, messages.c.digest, digest)
 
 
 def size(tx: Tx, digest: bytes) -> int:
     """Octets of these bytes; 0 when they have gone."""
-    return int(tx.execute(select(messages.c.size).where(messages.c.digest == digest)).scalar_one_or_none() or 0)
+    return int(tx.execute(_SIZE, {"digest": digest}).scalar_one_or_none() or 0)
 
 
 def sweep(tx: Tx, before: datetime) -> int:
@@ -94,7 +101,7 @@ def accept(tx: Tx, now: datetime, **values: Any) -> None:
 
 
 def get(tx: Tx, id: int) -> Post:
-    return post(tx.execute(select(posts).where(posts.c.id == id)).one())
+    return post(tx.execute(_GET, {"id": id}).one())
 
 
 def of_message(tx: Tx, group_id: int, message_id: str, author: str) -> list[Post]:
@@ -102,6 +109,11 @@ def of_message(tx: Tx, group_id: int, message_id: str, author: str) -> list[Post
     p = posts.c
     named = select(posts).where(p.message_id == message_id, p.group_id == group_id, p.author == author)
     return [post(row) for row in tx.execute(named.order_by(p.id))]
+
+
+def go_on(tx: Tx, id: int, edition_id: int, cursor: int, lease: datetime) -> None:
+    """So far its edition has been handed out, and it is ours so long."""
+    tx.execute(_GO_ON, {"b_id": id, "b_edition": edition_id, "b_cursor": cursor, "b_lease": lease})
 
 
 def move(tx: Tx, id: int, **values: Any) -> None:

@@ -16,10 +16,12 @@ the row.  Events and notifications ring bells; these rows are the truth.
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Dialect,
     Executable,
     Row,
     Select,
@@ -27,6 +29,7 @@ from sqlalchemy import (
     bindparam,
     func,
     literal_column,
+    null,
     select,
     update,
 )
@@ -54,9 +57,7 @@ def is_aside(queue: Table) -> ColumnElement[bool]:
 
 def claim(tx: Tx, queue: Table, node: str, now: datetime, limit: int) -> Sequence[Row[Any]]:
     """Take up to `limit` due rows, longest due first."""
-    c = queue.c
-    ready = select(c.id).order_by(c.due, c.id).limit(limit)
-    return sorted(take(tx, taking(queue, ready, *c), node, now), key=lambda row: (row.due, row.id))
+    return sorted(take(tx, _claiming(queue), node, now, most=limit), key=lambda row: (row.due, row.id))
 
 
 def take(tx: Tx, these: Executable, node: str, now: datetime, **values: Any) -> Sequence[Row[Any]]:
@@ -64,7 +65,11 @@ def take(tx: Tx, these: Executable, node: str, now: datetime, **values: Any) -> 
 
     values  those of parameters in its `ready`
     """
-    return tx.execute(these, {"now": now, "by": node, "until": now + LEASE, **values}).all()
+    return tx.execute(these, {"now": now, **_leased(node, now), **values}).all()
+
+
+def _leased(node: str, now: datetime) -> dict[str, Any]:
+    return {"b_node": node, "b_lease": now + LEASE}
 
 
 def taking(queue: Table, ready: Select[int], *columns: ColumnElement[Any]) -> Executable:
@@ -78,28 +83,51 @@ def taking(queue: Table, ready: Select[int], *columns: ColumnElement[Any]) -> Ex
     c = queue.c
     ready = ready.where(is_due(queue), c.due <= bindparam("now", type_=c.due.type))
     chosen = ready.with_for_update(skip_locked=True).cte("chosen").prefix_with("MATERIALIZED")
-    taken = update(queue).where(c.id == chosen.c.id)
-    mine = {"state": "taken", "lease": bindparam("until"), "node": bindparam("by"), "tries": c.tries + 1}
-    return taken.values(mine).returning(*columns)
+    values = {"lease": bindparam("b_lease"), "node": bindparam("b_node"), "tries": c.tries + 1}
+    return update(queue).where(c.id == chosen.c.id).values(state="taken", **values).returning(*columns)
+
+
+@cache
+def _claiming(queue: Table) -> Executable:
+    c = queue.c
+    return taking(queue, select(c.id).order_by(c.due, c.id).limit(bindparam("most")), *c)
 
 
 def settle(tx: Tx, queue: Table, id: int, claim: int, **values: Any) -> bool:
     """Write down how it ended, if the row is still ours; a node that comes too late changes nothing."""
-    mine = update(queue).where(queue.c.id == id, queue.c.tries == claim, is_taken(queue))
-    return tx.execute(mine.values(lease=None, node=None, **values)).rowcount == 1
+    ending = _ending(queue, frozenset(values))
+    new = {f"b_{name}": value for name, value in values.items()}
+    return tx.execute(ending, {"b_id": id, "b_claim": claim, **new}).rowcount == 1
+
+
+@cache
+def _ending(queue: Table, names: frozenset[str]) -> Executable:
+    c = queue.c
+    mine = update(queue).where(c.id == bindparam("b_id"), c.tries == bindparam("b_claim"), is_taken(queue))
+    return mine.values(lease=null(), node=null(), **{name: bindparam(f"b_{name}") for name in names})
 
 
 def renew(tx: Tx, queue: Table, node: str, ids: Collection[int], now: datetime) -> None:
     """A living worker keeps what it has in hand."""
+    tx.execute(_renewing(queue, tx.dialect), {"ids": numbers(tx.dialect, ids), **_leased(node, now)})
+
+
+@cache
+def _renewing(queue: Table, dialect: Dialect) -> Executable:
     c = queue.c
-    held = update(queue).where(among(tx.dialect, c.id, "ids"), c.node == node, is_taken(queue))
-    tx.execute(held.values(lease=now + LEASE), {"ids": numbers(tx.dialect, ids)})
+    held = update(queue).where(among(dialect, c.id, "ids"), c.node == bindparam("b_node"), is_taken(queue))
+    return held.values(lease=bindparam("b_lease"))
 
 
 def next_due(tx: Tx, queue: Table) -> datetime | None:
     """When the row that has waited longest is due, or was; None when none waits."""
+    return tx.execute(_longest_due(queue)).scalar_one_or_none()
+
+
+@cache
+def _longest_due(queue: Table) -> Select[datetime]:
     c = queue.c
-    return tx.execute(select(c.due).where(is_due(queue)).order_by(c.due, c.id).limit(1)).scalar_one_or_none()
+    return select(c.due).where(is_due(queue)).order_by(c.due, c.id).limit(1)
 
 
 def next_lapse(tx: Tx, queue: Table) -> datetime | None:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import traceback
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -25,7 +25,7 @@ from listserv.model.delivery import Copy, Deferred, Outcome
 from listserv.net.content import Budget
 from listserv.net.relay import Relay
 from listserv.store import deliveries, queue, schema
-from listserv.store.db import Database
+from listserv.store.db import Database, Tx
 from listserv.store.deliveries import Delivery, Settled
 from listserv.workers.loop import AFTER_A_FAULT, DOZE, Bell, until_due
 from listserv.workers.recorder import Recorder
@@ -159,14 +159,23 @@ class Deliverer:
         if not wanted:
             return DOZE
         self._ended, self._claimed_at = 0, self._seconds()
-        if not self._in_hand:
-            self._ours_until = self._clock() + SURELY_OURS
-        clogged = self._turns.clogged()
-        claim = delivering.claim_deliveries
-        claimed = await self._db.write(claim, self._site.claimant, self._clock(), wanted, self._last_edition, clogged)
+        asked = wanted, self._last_edition, self._turns.clogged()
+        claimed = await self._db.write(self._claim_deliveries, *asked)
+        if not claimed:  # wait behind those who make deliveries, and claim in their commit
+            waking = self.bell.wait(await until_due(self._db, schema.deliveries, self._clock()))
+            claimed = await self._db.write_behind(schema.deliveries.name, waking, self._claim_deliveries, *asked)
         self._may_be_more = bool(claimed)
         await self._hand_out(claimed)
-        return 0.0 if claimed else await until_due(self._db, schema.deliveries, self._clock())
+        await asyncio.sleep(0)  # lines that had nothing to do begin, before others are claimed
+        return 0.0
+
+    def _claim_deliveries(self, tx: Tx, wanted: int, after: int, avoid: Collection[str]) -> list[Delivery]:
+        if self._stopping:  # which is why it does not wait any more
+            return []
+        now = self._clock()
+        if not self._in_hand:
+            self._ours_until = now + SURELY_OURS
+        return delivering.claim_deliveries(tx, self._site.claimant, now, wanted, after, avoid)
 
     def _wanted(self) -> int:
         """How many to claim: none while more than half of what goes out soon is here, unless all of it is blocked."""

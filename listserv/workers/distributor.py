@@ -10,16 +10,16 @@ from datetime import datetime, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from listserv.flows import distributing, setting_aside
-from listserv.flows.distributing import Draft
+from listserv.flows.distributing import Claimed, Draft
 from listserv.flows.site import Site
 from listserv.hooks import Feature
 from listserv.net.content import Budget
 from listserv.store import schema
-from listserv.store.db import Database
+from listserv.store.db import Database, Tx
 from listserv.store.deliveries import Edition
 from listserv.store.posts import Post
 from listserv.workers.cell import Cell, Overrun, Poison, guarded
-from listserv.workers.loop import until_due
+from listserv.workers.loop import Bell, between
 
 log = logging.getLogger("listserv.distributor")
 
@@ -29,7 +29,10 @@ SMALL = 20_000  # bytes; rendering more than this is done in a process of its ow
 
 
 class Distributor:
-    """`once` is the body of its loop, `nap` how long it may sleep; `rush` says that many posts are coming in."""
+    """`once` is the body of its loop, `nap` how long it may `rest`; `rush` says that many posts are coming in.
+
+    While it rests it waits behind those who accept posts, and claims the next one in the same commit.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,8 @@ class Distributor:
         self._own_keys = own_keys
         self._budget = budget
         self._rush = rush
+        self._claimed: Claimed | None = None  # while it rested
+        self._next_due: datetime | None = None
         self._late = timedelta()  # how long the last post had waited
         self._cell = Cell()
 
@@ -53,13 +58,35 @@ class Distributor:
         """One post, if there is one; while many come in, not one after the other."""
         if self._rush() and self._late < PATIENCE:
             await asyncio.sleep(YIELD)
-        now = self._clock()
-        post = await self._db.write(distributing.claim_post, self._site.node, now)
-        if post is None:
+        claimed, self._claimed = self._claimed, None
+        if claimed is None:
+            claimed = await self._db.write(self._claim_post)
+        self._next_due = claimed.next_due
+        if claimed.post is None:
             return False
-        self._late = now - post.received_at
+        self._late = self._clock() - claimed.post.received_at
+        await self._see_to(claimed.post, claimed.size)
+        return self._next_due is not None and self._next_due <= self._clock()
+
+    async def nap(self) -> float:
+        return between(self._clock(), self._next_due)
+
+    async def rest(self, bell: Bell, seconds: float) -> bool:
+        """Until there may be a post; whether there is one."""
+        waking = bell.wait(seconds)
+        self._claimed = await self._db.write_behind(schema.posts.name, waking, self._claim_post)
+        return self._claimed.post is not None
+
+    def close(self) -> None:
+        self._cell.close()
+
+    def _claim_post(self, tx: Tx) -> Claimed:
+        return distributing.claim(tx, self._site.node, self._clock())
+
+    async def _see_to(self, post: Post, size: int) -> None:
+        """Handed out, or its fault counted."""
         try:
-            await self._distribute(post)
+            await self._distribute(post, size)
         except (SQLAlchemyError, OSError):  # no database: the lease brings the post back
             raise
         except Exception:
@@ -67,17 +94,10 @@ class Distributor:
             fault = traceback.format_exc()
             if await self._db.write(setting_aside.post_failed, post, fault, self._clock()):
                 log.error("post %d is set aside: `listserv queue show p%d`", post.id, post.id)
-        return True
 
-    async def nap(self) -> float:
-        return await until_due(self._db, schema.posts, self._clock())
-
-    def close(self) -> None:
-        self._cell.close()
-
-    async def _distribute(self, post: Post) -> None:
+    async def _distribute(self, post: Post, size: int) -> None:
         """Rendered, saved and handed out.  The bytes are in memory only until they are saved."""
-        share = await self._budget.take(await self._db.read(distributing.size, post))
+        share = await self._budget.take(size)
         try:
             draft = await self._db.read(distributing.load, self._site, post, self._clock())
             if draft is None:

@@ -5,6 +5,7 @@ next row is due, and never longer than NAP: so a lease that runs out after 20 s 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -35,33 +36,44 @@ def between(now: datetime, due: datetime | None) -> float:
 
 
 class Bell:
-    """Rung after a commit: there may be work."""
+    """Rung after a commit: there may be work.  One that rings while who waited is waking up rings again for him."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
 
     def ring(self) -> None:
-        self._event.set()
+        if self._waiter is None or self._waiter.done():
+            self._rung = True
+        else:
+            self._waiter.set_result(None)
 
     async def wait(self, seconds: float) -> None:
         """Until it rings, or so many seconds."""
-        try:
+        if self._rung:
+            self._rung = False
+            return
+        self._waiter = asyncio.get_running_loop().create_future()
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._event.wait()
-        except TimeoutError:
-            pass
-        self._event.clear()
+                await self._waiter
 
 
 async def _long() -> float:
     return NAP
 
 
+async def _rest(bell: Bell, seconds: float) -> bool:
+    await bell.wait(seconds)
+    return False
+
+
 class Worker:
     """Calls `once` again and again while it finds something to do, and naps when it does not.
 
-    `table` is the queue whose bell wakes it; `nap` says how long to sleep without one.
-    `pause` seconds lie between two turns that find something: so what comes meanwhile is done in one go.
+    `table` is the queue whose bell wakes it; `nap` says how long to sleep without one, `rest` sleeps: until the bell
+    rings, or so many seconds.  True says that it has taken something meanwhile, which `once` is to do.
+    `pause` seconds lie between the bell and the next turn: so what comes meanwhile is done in one go.
     """
 
     def __init__(
@@ -70,6 +82,7 @@ class Worker:
         once: Callable[[], Awaitable[bool]],
         table: Table,
         nap: Callable[[], Awaitable[float]] = _long,
+        rest: Callable[[Bell, float], Awaitable[bool]] = _rest,
         pause: float = 0.0,
     ) -> None:
         self.name = name
@@ -77,22 +90,23 @@ class Worker:
         self.bell = Bell()
         self._once = once
         self._nap = nap
+        self._rest = rest
         self._pause = pause
         self._stopping = False
 
     async def run(self) -> None:
         """Until `stop`; what is begun is finished."""
-        while not self._stopping:
+        has_work = False
+        while has_work or not self._stopping:
             try:
-                found = await self._once()
-                nap = 0.0 if found else await self._nap()
+                has_work = False
+                if not await self._once() and not self._stopping:
+                    has_work = await self._rest(self.bell, await self._nap())
             except Exception:  # a bug of ours, or no database: say so and go on
                 log.exception("%s failed; it tries again in %s s", self.name, AFTER_A_FAULT)
                 await self.bell.wait(AFTER_A_FAULT)
                 continue
-            if not found and not self._stopping:
-                await self.bell.wait(nap)
-            elif self._pause:
+            if self._pause and not self._stopping:
                 await asyncio.sleep(self._pause)
 
     def stop(self) -> None:

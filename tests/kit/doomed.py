@@ -11,7 +11,8 @@ the file `died` beside CONFIG says that it has.
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from listserv.store.db import Database
 def doom(work_name: str, when: str, number: int, died: Path, *, everybody: bool) -> None:
     """From now on the N-th call of that work ends this process."""
     left = number
-    write = Database.write
+    write, write_behind = Database.write, Database.write_behind
 
     def die() -> None:
         nonlocal left
@@ -34,9 +35,11 @@ def doom(work_name: str, when: str, number: int, died: Path, *, everybody: bool)
                 os.kill(os.getppid(), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    async def doomed(self: Database, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if getattr(work, "__name__", "") != work_name:
-            return await write(self, work, *args, **kwargs)
+    async def doomed(
+        writing: Callable[..., Awaitable[Any]], work: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        if getattr(work, "__name__", "").lstrip("_") != work_name:
+            return await writing(work, *args, **kwargs)
 
         def last(tx: Any, *inner: Any, **named: Any) -> Any:
             result = work(tx, *inner, **named)
@@ -44,12 +47,19 @@ def doom(work_name: str, when: str, number: int, died: Path, *, everybody: bool)
                 die()
             return result
 
-        result = await write(self, last, *args, **kwargs)
+        result = await writing(last, *args, **kwargs)
         if when == "after":
             die()
         return result
 
-    Database.write = doomed  # type: ignore[method-assign]
+    async def at_once(self: Database, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await doomed(partial(write, self), work, *args, **kwargs)
+
+    async def behind(self: Database, name: str, wake: Awaitable[None], work: Any, *args: Any, **kwargs: Any) -> Any:
+        return await doomed(partial(write_behind, self, name, wake), work, *args, **kwargs)
+
+    Database.write = at_once  # type: ignore[method-assign]
+    Database.write_behind = behind  # type: ignore[method-assign]
 
 
 def main() -> None:

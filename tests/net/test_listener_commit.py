@@ -263,3 +263,25 @@ async def test_no_log_ever_sees_recipients_tokens_or_bodies(caplog):
             await client.reply()
             await client.say("QUIT")
     assert "canary" not in caplog.text
+
+
+async def test_replies_to_commands_that_came_together_go_together(monkeypatch):
+    async with doors() as here:
+        client = await here.enter()
+        await client.say("EHLO client.example")
+        writer = next(iter(here.listener._desk.guests))._writer
+        write, written = writer.write, []
+        monkeypatch.setattr(writer, "write", lambda octets: (written.append(octets), write(octets)))
+        await client.write(b"MAIL FROM:<ada@a.example>\r\nRCPT TO:<walkers@lists.example>\r\nDATA\r\n")
+        assert [(await client.reply())[:3] for _ in range(3)] == ["250", "250", "354"]
+        assert len(written) == 1
+
+
+async def test_the_reply_to_data_waits_for_nothing_though_the_message_came_along():
+    async with doors() as here:
+        client = await here.enter()
+        await client.say("EHLO client.example")
+        await client.write(b"MAIL FROM:<ada@a.example>\r\nRCPT TO:<walkers@lists.example>\r\nDATA\r\nSubject: x\r\n")
+        assert [(await client.reply())[:3] for _ in range(3)] == ["250", "250", "354"]
+        await client.write(b"\r\nx\r\n.\r\n")
+        assert (await client.reply()).startswith("250 ")

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 
 from listserv.store import db as module
 from listserv.store import schema
+from listserv.store.bells import ring
 from listserv.store.db import Database, Tx, is_reachable, known, later
 from tests.kit.database import NOW, located, opened
 
@@ -375,3 +376,77 @@ def test_what_cannot_be_reached_is_said_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in said
     with opened("sqlite:", tmp_path) as db:
         assert is_reachable(db) is None
+
+
+def rung(tx: Tx, name: str) -> str:
+    """Work that makes a row and rings for it."""
+    ring(tx, "deliveries")
+    return add(tx, name)
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def behind(db: Database, wake: Awaitable[None], work: Callable[[Tx], object] = names) -> asyncio.Task[object]:
+    """Somebody who waits behind those who ring for deliveries."""
+    waiting = asyncio.create_task(db.write_behind("deliveries", wake, work))
+    await asyncio.sleep(0)
+    return waiting
+
+
+async def test_who_waits_behind_others_works_in_the_commit_that_rings_for_him(db: Database) -> None:
+    with commits(db) as done:
+        waiting = await behind(db, for_ever())
+        await db.write(add, "nothing for him")
+        assert not waiting.done()
+        await db.write(rung, "a")
+        assert await waiting == ["a", "nothing for him"]
+    assert len(done) == 2
+
+
+async def test_who_waits_behind_others_reads_what_they_write_only_before_the_commit(db: Database) -> None:
+    def work(tx: Tx) -> None:
+        later(tx, insert(schema.secrets), {"name": "late", **DUMMY})
+        ring(tx, "deliveries")
+
+    waiting = await behind(db, for_ever())
+    await db.write(work)
+    assert await waiting == ["late"]
+
+
+async def test_who_waits_behind_others_works_by_himself_when_he_is_woken(db: Database) -> None:
+    woken = asyncio.Event()
+
+    async def wake() -> None:
+        await woken.wait()
+
+    waiting = await behind(db, wake())
+    await db.write(add, "a")
+    woken.set()
+    assert await waiting == ["a"]
+    await db.write(rung, "b")  # nobody is there any more
+
+
+async def test_a_fault_of_who_waits_behind_others_is_his_alone(db: Database) -> None:
+    tried: list[list[str]] = []
+
+    def faulty(tx: Tx) -> None:
+        tried.append(names(tx))
+        raise ValueError("a fault of ours")
+
+    waiting = await behind(db, for_ever(), faulty)
+    assert await db.write(rung, "a") == "a"
+    with pytest.raises(ValueError, match="a fault of ours"):
+        await waiting
+    assert db.read_now(names) == ["a"]
+    assert tried == [["a"], ["a"]]
+
+
+async def test_who_does_not_wait_any_more_does_nothing(db: Database) -> None:
+    waiting = await behind(db, for_ever(), lambda tx: add(tx, "his"))
+    waiting.cancel()
+    with suppress(asyncio.CancelledError):
+        await waiting
+    await db.write(rung, "a")
+    assert db.read_now(names) == ["a"]
