@@ -59,7 +59,9 @@ def append(fields: Sequence[Field], body: bytes, insert: Insert) -> Edited | Unt
     if splices is None and root.type != "multipart/mixed":
         return _wrapped(fields, body, insert)
     own = _own_part(insert)
-    if any(_collides(new, root) for new in ([own] if splices is None else [made.new for made in splices])):
+    if any(
+        _collides(new, root) for new in ([own] if splices is None else [_with_its_line(body, each) for each in splices])
+    ):
         return Untouched("the text has a line that looks like a boundary of the message")
     if splices is None:
         splices = [_beside(root, own)]
@@ -136,6 +138,11 @@ def _without_digest(part: Part, body: bytes) -> Iterator[Splice]:
         if stale.name in _STALE:
             at = body.find(stale.raw, part.start, part.body_at)
             yield Splice(at, at + len(stale.raw), b"")
+
+
+def _with_its_line(body: bytes, made: Splice) -> bytes:
+    """What is put in, behind what stands in front of it on its line: cut off there, that may become a boundary."""
+    return body[body.rfind(b"\n", 0, made.at) + 1 : made.at] + made.new
 
 
 def _collides(new: bytes, root: Part) -> bool:

@@ -210,6 +210,12 @@ def test_an_insert_cannot_bring_a_boundary_or_a_control_character(end):
         assert result == Untouched("the text has a line that looks like a boundary of the message")
 
 
+def test_an_insert_makes_no_boundary_of_a_line_that_was_none():
+    head = b"Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\nContent-Type: text/html\r\n\r\n"
+    raw = head + b"Ahoi\r\n--m--</body>\r\n"
+    assert appended(raw, Insert(INSERT)) == Untouched("the text has a line that looks like a boundary of the message")
+
+
 def test_operators_html_goes_in_as_it_is():
     raw = b"Content-Type: text/html\r\n\r\n<body>Ahoi</body>\r\n"
     result = appended(raw, Insert("Boats", '<p class="ad">Böte</p>'))
