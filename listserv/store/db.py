@@ -240,9 +240,10 @@ class Database:
     def _followers(self, tx: Tx) -> Iterator[_Job]:
         """Who waits for what has been rung in this transaction; all that it has written can be read."""
         for job, name in tuple(self._behind.items()):
-            if name in rung(tx) and self._behind.pop(job, ""):  # else it comes by itself: its time is over
-                _write_later(tx)
-                yield job
+            if name in rung(tx):
+                _write_later(tx)  # first: where it fails, he waits on
+                if self._behind.pop(job, ""):  # else it comes by itself: its time is over
+                    yield job
 
     def _alone(self, work: Callable[[Tx], T]) -> T:
         for attempt in range(1, ATTEMPTS + 1):

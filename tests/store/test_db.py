@@ -17,6 +17,7 @@ from listserv.store import schema
 from listserv.store.bells import ring
 from listserv.store.db import Database, Tx, is_reachable, known, later
 from tests.kit.database import NOW, located, opened
+from tests.kit.patience import PATIENCE
 
 DUMMY = {"value": b"x", "made_at": NOW}
 
@@ -413,6 +414,22 @@ async def test_who_waits_behind_others_reads_what_they_write_only_before_the_com
     waiting = await behind(db, for_ever())
     await db.write(work)
     assert await waiting == ["late"]
+
+
+async def test_who_waits_behind_others_waits_on_when_what_they_write_last_fails(db: Database) -> None:
+    twice = insert(schema.secrets)
+
+    def work(tx: Tx) -> None:
+        for _ in range(2):
+            later(tx, twice, {"name": "twice", **DUMMY})
+        ring(tx, "deliveries")
+
+    waiting = await behind(db, for_ever())
+    with pytest.raises(IntegrityError):
+        await db.write(work)
+    await db.write(rung, "a")
+    async with asyncio.timeout(PATIENCE):
+        assert await waiting == ["a"]
 
 
 async def test_who_waits_behind_others_works_by_himself_when_he_is_woken(db: Database) -> None:
