@@ -56,6 +56,15 @@ def _several(kind: Callable[[str], T], known: Sequence[T] = ()) -> Callable[[str
     return read
 
 
+def _page(text: str) -> Path:
+    """One that has a place for figures: who measures for an hour does not want to hear then that there is none."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(
+            f"there is no page {text}: copy docs/benchmarks.md, whose figures are replaced"
+        )
+    return Path(text)
+
+
 def _flag(word: str) -> bool:
     return {"yes": True, "no": False}[word]
 
@@ -79,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--every", action="store_true", help="all combinations in fanout")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures of all runs")
     parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="put tables and plot into a page: docs/benchmarks.md"
+        "--write", type=_page, metavar="FILE", help="put tables and plot into a page: docs/benchmarks.md"
     )
     parser.add_argument("--read", type=Path, metavar="FILE", help="measure nothing: what --json has written")
     return parser

@@ -44,3 +44,9 @@ def test_a_signature_that_does_not_verify_is_a_fault() -> None:
     posts = crowd.posts(crowd.Crowd(1), crowd.GROUP, 1)
     unsigned = Taken(1, "b@x", ("ada@x",), posts[0].id, posts[0].content)
     assert "does not verify" in truth.as_promised(Case(Scenario.FANOUT), posts, [unsigned], "v=DKIM1; p=")[0]
+
+
+def test_a_page_that_is_not_there_is_said_before_anything_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench.main(["--quick", "--write", "nowhere.md"])
+    assert "there is no page nowhere.md" in capsys.readouterr().err
