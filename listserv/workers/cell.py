@@ -12,6 +12,7 @@ Sources: setrlimit(2) (RLIMIT_AS), setitimer(2) (ITIMER_PROF).
 import asyncio
 import contextlib
 import faulthandler
+import gc
 import os
 import pickle
 import resource
@@ -132,7 +133,8 @@ def guarded(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
     Only the main thread can be interrupted; elsewhere the work is simply done.  The timer counts what other threads
     take too: who is interrupted too early is worked on in a cell, no more.  Nothing but the work is ever interrupted,
-    not even the lines here that end the timer.
+    not even the lines here that end the timer; and no garbage is collected meanwhile, which would run what others have
+    left to be run then.
     """
     if threading.current_thread() is not threading.main_thread():
         return work(*args, **kwargs)
@@ -142,6 +144,8 @@ def guarded(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if armed and frame is not here:
             raise Overrun
 
+    collects = gc.isenabled()
+    gc.disable()
     before = signal.signal(signal.SIGPROF, over)
     signal.setitimer(signal.ITIMER_PROF, AT_ONCE, AT_ONCE)
     try:
@@ -150,6 +154,8 @@ def guarded(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         armed = False
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
+        if collects:
+            gc.enable()
 
 
 def _ended(code: int) -> str:

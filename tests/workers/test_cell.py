@@ -1,6 +1,7 @@
 """A cell does what it is asked, and survives work that raises, dies, loops, eats memory, or is killed."""
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -93,3 +94,8 @@ def test_nothing_but_the_work_is_interrupted(monkeypatch: pytest.MonkeyPatch) ->
             guarded(poison.takes_a_while, b"x")
         assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
         assert signal.getsignal(signal.SIGPROF) is signal.SIG_DFL
+
+
+def test_no_garbage_of_others_is_collected_beside_the_loop() -> None:
+    assert not guarded(gc.isenabled)
+    assert gc.isenabled()
