@@ -6,10 +6,13 @@ Rendering is pure and happens outside of any transaction; each step before and a
 crash between two of them is mended by the post's lease and its cursor.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from listserv.access_log.events import Way
 from listserv.flows import posting
@@ -25,6 +28,8 @@ from listserv.store import deliveries, groups, journal, posts, queue, schema
 from listserv.store.db import Tx
 from listserv.store.deliveries import Edition
 from listserv.store.posts import Post
+
+log = logging.getLogger("listserv.distributor")
 
 CHUNK = 1000  # deliveries made in one transaction
 NAMED = 200  # addresses in To and Cc whose wish to get no second copy is looked up
@@ -59,18 +64,30 @@ class Dressed:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A post that is ours for a while, or None; the octets of its message; and when the next one is due, or was."""
+    """A post that is ours for a while, or None; the octets of its message; and when the next one is due, or was.
+
+    draft  of a small post that nobody has tried before: what `load` would find
+    """
 
     post: Post | None
     size: int
     next_due: datetime | None
+    draft: Draft | None
 
 
-def claim(tx: Tx, node: str, now: datetime) -> Claimed:
-    """The post that has waited longest."""
-    post = claim_post(tx, node, now)
+def claim(tx: Tx, site: Site, now: datetime, small: int) -> Claimed:
+    """The post that has waited longest, and its draft at once where its message has no more octets than `small`."""
+    post = claim_post(tx, site.node, now)
     size = posts.size(tx, post.digest) if post and post.digest else 0
-    return Claimed(post, size, queue.next_due(tx, schema.posts))
+    draft = None
+    if post and post.tries == 1 and size <= small:
+        try:
+            draft = load(tx, site, post, now)
+        except SQLAlchemyError:
+            raise
+        except Exception:  # it fails again when it is loaded by itself, and there it is counted
+            log.debug("post %d could not be loaded with its claim", post.id)
+    return Claimed(post, size, queue.next_due(tx, schema.posts), draft)
 
 
 def claim_post(tx: Tx, node: str, now: datetime) -> Post | None:

@@ -303,9 +303,10 @@ def ad_of(tx: Tx, edition_id: int) -> int | None:
 _AD = select(editions.c.ad_id).where(editions.c.id == bindparam("edition"))
 
 
-def size(tx: Tx, edition_id: int) -> int:
-    """Octets that loading it takes."""
-    return int(tx.execute(_SIZE, {"edition": edition_id}).scalar_one_or_none() or 0)
+def load_small(tx: Tx, edition_id: int, site_domain: str, most: int) -> Loaded | int | None:
+    """As `load`, or how many octets that takes, when they are more than `most`."""
+    size = int(tx.execute(_SIZE, {"edition": edition_id}).scalar_one_or_none() or 0)
+    return load(tx, edition_id, site_domain) if size <= most else size
 
 
 def _size() -> Select[int]:

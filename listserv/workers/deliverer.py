@@ -38,12 +38,13 @@ IN_HAND_SECONDS = 0.4
 KEPT_EDITIONS = 8  # prepared, in memory; fewer when they are big
 KEPT_BYTES = 8_000_000
 MOVING_BYTES = 16_000_000  # bodies on their way to the relay; a bigger one goes alone
+HEAD_START = 0.005  # seconds
 RENEW_EVERY = 7.0  # seconds; a lease is 20
 SURELY_OURS = queue.LEASE - timedelta(seconds=2)  # after a claim or a renewal; others' clocks may be ahead
 REST_FIRST, REST_LONGEST = 1.0, 60.0  # seconds, while the relay cannot be reached
 STEP_ASIDE = timedelta(seconds=10)  # for what waits for a slow destination, when there is no room for others
 NO_ROOM_SECONDS = 1.0
-SMALL = 262_144  # octets of a body; a bigger one is prepared beside the event loop
+SMALL = 262_144  # octets of an edition; a bigger one waits for room, and is prepared beside the event loop
 OWN_FAULT = Deferred("451 4.3.0 our own code failed on this message; the log says how")
 
 
@@ -166,7 +167,8 @@ class Deliverer:
             claimed = await self._db.write_behind(schema.deliveries.name, waking, self._claim_deliveries, *asked)
         self._may_be_more = bool(claimed)
         await self._hand_out(claimed)
-        await asyncio.sleep(0)  # lines that had nothing to do begin, before others are claimed
+        # lines that had nothing to do begin before others are claimed, and well before when no more were due
+        await asyncio.sleep(HEAD_START if len(claimed) < wanted else 0)
         return 0.0
 
     def _claim_deliveries(self, tx: Tx, wanted: int, after: int, avoid: Collection[str]) -> list[Delivery]:
@@ -229,14 +231,14 @@ class Deliverer:
         return known
 
     async def _load(self, id: int) -> Printed | None:
-        share = await self._budget.take(await self._db.read(deliveries.size, id))
+        """A small one at once, in one look; a bigger one when there is room for it, and prepared beside the loop."""
+        found = await self._db.read(deliveries.load_small, id, self._site.hostname, SMALL)
+        if not isinstance(found, int):
+            return delivering.prepare(self._site, found, self._signers) if found else None
+        share = await self._budget.take(found)
         try:
             loaded = await self._db.read(deliveries.load, id, self._site.hostname)
-            if loaded is None:
-                return None
-            if len(loaded.body) < SMALL:
-                return delivering.prepare(self._site, loaded, self._signers)
-            return await asyncio.to_thread(delivering.prepare, self._site, loaded, self._signers)
+            return await asyncio.to_thread(delivering.prepare, self._site, loaded, self._signers) if loaded else None
         finally:
             self._budget.give(share)
 
@@ -300,11 +302,15 @@ class Deliverer:
         return bool(self._in_hand) and self._clock() >= self._ours_until
 
     def _wake(self) -> None:
-        """As many lines as have something to do."""
-        for _ in range(min(self._turns.able, len(self._idle))):
+        """One line, if there is something to do; as it begins, it wakes the next.
+
+        So the relay's answers to the first are heard while the others are still being stamped.
+        """
+        while self._turns.able and self._idle:
             idle = self._idle.popleft()
             if not idle.done():
                 idle.set_result(None)
+                return
 
     def next_copy(self, turns: deque[Turn[_Batch]]) -> Copy | None:
         """What a line is to send next; in `turns`, whose it is."""
@@ -320,6 +326,7 @@ class Deliverer:
                 self._faulty.append((batch, fault))
             else:
                 turns.append(turn)
+                self._wake()
                 return copy
         return None
 
@@ -330,8 +337,7 @@ class Deliverer:
         self._turns.ended(turn, well=not is_deferred)
         self._notice(first)
         self._ended += len(outcomes)
-        if self._idle and self._turns.able:
-            self._wake()
+        self._wake()
         if self._faulty:
             await self._put_off()
         await self._finish(turn.work, outcomes)

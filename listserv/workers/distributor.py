@@ -25,7 +25,7 @@ log = logging.getLogger("listserv.distributor")
 
 YIELD = 0.1  # seconds before the next post, while many come in: whoever waits for a 250 goes first …
 PATIENCE = timedelta(seconds=5)  # … until a post has waited so long
-SMALL = 20_000  # bytes; rendering more than this is done in a process of its own
+SMALL = 20_000  # bytes: a post that is loaded with its claim; more than this is rendered in a process of its own
 
 
 class Distributor:
@@ -65,7 +65,7 @@ class Distributor:
         if claimed.post is None:
             return False
         self._late = self._clock() - claimed.post.received_at
-        await self._see_to(claimed.post, claimed.size)
+        await self._see_to(claimed.post, claimed)
         return self._next_due is not None and self._next_due <= self._clock()
 
     async def nap(self) -> float:
@@ -81,12 +81,12 @@ class Distributor:
         self._cell.close()
 
     def _claim_post(self, tx: Tx) -> Claimed:
-        return distributing.claim(tx, self._site.node, self._clock())
+        return distributing.claim(tx, self._site, self._clock(), SMALL)
 
-    async def _see_to(self, post: Post, size: int) -> None:
+    async def _see_to(self, post: Post, claimed: Claimed) -> None:
         """Handed out, or its fault counted."""
         try:
-            await self._distribute(post, size)
+            await self._distribute(post, claimed)
         except (SQLAlchemyError, OSError):  # no database: the lease brings the post back
             raise
         except Exception:
@@ -95,11 +95,11 @@ class Distributor:
             if await self._db.write(setting_aside.post_failed, post, fault, self._clock()):
                 log.error("post %d is set aside: `listserv queue show p%d`", post.id, post.id)
 
-    async def _distribute(self, post: Post, size: int) -> None:
+    async def _distribute(self, post: Post, claimed: Claimed) -> None:
         """Rendered, saved and handed out.  The bytes are in memory only until they are saved."""
-        share = await self._budget.take(size)
+        share = await self._budget.take(claimed.size)
         try:
-            draft = await self._db.read(distributing.load, self._site, post, self._clock())
+            draft = claimed.draft or await self._db.read(distributing.load, self._site, post, self._clock())
             if draft is None:
                 await self._db.write(distributing.abandon, self._site, post, self._clock())
                 return
