@@ -21,6 +21,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         envelope     who brought a message, for whom, and what we answer
         group        groups and their Policy
         post         messages to a group; Accept, Hold, Reject, Discard
+        request      what people ask for by mail, as values, and its one spelling of ours
         setting      settings as people write them: moderated=yes
         token        a stored single-use right to one action
         consent      what membership came from, on record
@@ -46,7 +47,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         notice       messages of our own
         report       bounces as values; blame: what a refusal is about
         command      what a reply says: approve, reject, yes, no …
-        request      what a mail of commands asks for, in the words of every list server
+        request      what a mail of commands asks for, in the words of every list server; options: those of `set`
         quoting      what somebody wrote himself in a reply; markup: the same in HTML; phrases: clients and languages
     rules/           JUDGEMENT: facts → verdict, pure
         __init__     RULES, in the order in which they are heard

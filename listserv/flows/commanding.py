@@ -18,14 +18,16 @@ from listserv.flows.notifying import Letter
 from listserv.flows.obeying import HAS_OWN_MAIL, NotDone, Outcome, Wanted, Writer
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
-from listserv.mail import automatic, request
+from listserv.mail import automatic
 from listserv.mail.message import Author
-from listserv.mail.request import Command, Request
-from listserv.model import setting
+from listserv.mail.options import TEXT
+from listserv.mail.request import MAX_COMMANDS, parse, read
+from listserv.model import request, setting
 from listserv.model.account import Mailbox
 from listserv.model.address import Address
 from listserv.model.envelope import Envelope, Proof, Reply
 from listserv.model.group import Group
+from listserv.model.request import Command, Request
 from listserv.model.token import Action
 from listserv.store import accounts, buckets, journal
 from listserv.store.buckets import Budget
@@ -43,7 +45,7 @@ def take(act: Act, group: Group | None, envelope: Envelope, reading: Reading, re
     author = reading.author
     if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
         return _ignored(act, group, reading, reading.robot or "not to be answered")
-    asked = request.parse(reading.subject, reading.plain, reading.html, group.address if group else "")
+    asked = parse(reading.subject, reading.plain, reading.html, group.address if group else "")
     tokens = [command.token for command in asked.commands if isinstance(command, request.Confirm)]
     replies = [redeem(token) for token in tokens]
     commands = tuple(command for command in asked.commands if not isinstance(command, request.Confirm))
@@ -62,7 +64,7 @@ def set_mode(act: Act, group: Group, envelope: Envelope, reading: Reading, mode:
 
 def confirmed(act: Act, yes: Yes) -> Effect:
     """The owner of the mailbox has said that these commands are his."""
-    commands = tuple(request.read(line) for line in yes.doc["lines"])
+    commands = tuple(read(line) for line in yes.doc["lines"])
     by = Party(Proof.UNKNOWN, domains=(yes.address.domain,))
     writer = Writer(yes.address, _proven(act, yes.address), by, yes.message_id)
     _do(act, yes.group, writer, Request(commands))
@@ -184,7 +186,7 @@ def _sound(act: Act, command: request.Set) -> list[Command]:
 def _shown(command: Command) -> str:
     """The command in a question: in our own words, without what somebody wrote of himself."""
     if isinstance(command, request.Set):
-        command = replace(command, pairs=tuple((k, "…" if k in request.TEXT else v) for k, v in command.pairs))
+        command = replace(command, pairs=tuple((k, "…" if k in TEXT else v) for k, v in command.pairs))
     return request.written(command)
 
 
@@ -235,7 +237,7 @@ def _answer(act: Act, group: Group | None, writer: Writer, done: Sequence[Line],
     helps = any(
         isinstance(outcome, obeying.Helped | obeying.NotUnderstood) for each in said for outcome in each["outcomes"]
     )
-    facts = {"done": said, "more": asked.more, "most": request.MAX_COMMANDS, "helps": helps}
+    facts = {"done": said, "more": asked.more, "most": MAX_COMMANDS, "helps": helps}
     letter = Letter("commands", facts, answers=writer.answers, again=True)
     notifying.send(act, group, to, letter)
 

@@ -14,12 +14,11 @@ from listserv.flows.asking import Party, Wish
 from listserv.flows.governing import Refused
 from listserv.flows.site import Act
 from listserv.flows.telling import DataSent, NotTold, People, Places
-from listserv.mail import request
-from listserv.mail.request import Command
-from listserv.model import setting
+from listserv.model import request, setting
 from listserv.model.account import Mailbox, Member
 from listserv.model.address import Address, parse
 from listserv.model.group import Group, Joining, Mode
+from listserv.model.request import Command
 from listserv.model.setting import Wrong
 from listserv.model.token import Action
 from listserv.store import accounts, groups, journal

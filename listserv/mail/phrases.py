@@ -4,10 +4,20 @@ A new language or client is a word in a table here.  The comparison is by whole 
 folding (lower case, one blank between words); only where a script has no blanks, by substring.
 """
 
+from listserv.model.request import EVERY
+
 
 def each(words: str) -> frozenset[str]:
     """The words as a set."""
     return frozenset(words.split())
+
+
+AROUND = "\"'“”„‘’`<>()[],;:!._*"  # punctuation that people put around a word
+
+
+def bare(word: str) -> str:
+    """A word in lower case, without the punctuation around it."""
+    return word if word == EVERY else word.lower().strip(AROUND)
 
 
 # What an admin's answer may begin with, and what it means (INTERFACE.md §5).

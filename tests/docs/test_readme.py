@@ -17,8 +17,9 @@ import listserv
 from listserv import settings
 from listserv.cli.main import Lazy
 from listserv.flows import addressing, asking, commanding, delivering, expiring, guessing, holding, joining
-from listserv.mail import phrases, recipient, request, trace
-from listserv.model import setting
+from listserv.mail import phrases, recipient, trace
+from listserv.mail.request import MAX_COMMANDS
+from listserv.model import request, setting
 from listserv.model.group import DEFAULTS
 from listserv.net.gate import Limits
 from listserv.settings import Settings
@@ -161,7 +162,7 @@ def test_readme_names_every_word_that_an_admin_may_answer() -> None:
 
 
 def test_the_figures_of_readme_are_those_of_the_code() -> None:
-    assert request.MAX_COMMANDS == addressing.MOST == 20
+    assert MAX_COMMANDS == addressing.MOST == 20
     assert commanding.ANSWERS.burst == timedelta(hours=24) / commanding.ANSWERS.every == 10
     assert addressing.OBJECT_WITHIN.days == 14
     assert holding.HOLD_FOR.days == holding.UNDO_FOR.days == joining.UNDO_WITHIN.days == 14

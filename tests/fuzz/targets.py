@@ -34,6 +34,7 @@ from listserv.mail.mime import Opaque, Part
 from listserv.model import address
 from listserv.model.envelope import Envelope, Peer, Reply
 from listserv.model.group import Group, Kind, Policy, ReplyTo
+from listserv.model.request import written
 from listserv.net import grammar
 from tests.fuzz.talking import Talk
 
@@ -151,7 +152,7 @@ def requests(raw: bytes) -> None:
     for scope in ("", GROUP.address):
         asked = request.parse(message.subject(post), said.plain, said.html, scope)
         assert len(asked.commands) <= request.MAX_COMMANDS
-        assert all(len(request.written(command)) <= request.MAX_LINE + 100 for command in asked.commands)
+        assert all(len(written(command)) <= request.MAX_LINE + 100 for command in asked.commands)
 
 
 def lines(raw: bytes) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listserv.mail import message, mime, request
-from listserv.mail.request import (
+from listserv.model.request import (
     AddAddress,
     ChangeAddress,
     Command,
@@ -27,6 +27,7 @@ from listserv.mail.request import (
     Unsubscribe,
     Which,
     Who,
+    written,
 )
 
 REQUESTS = Path(__file__).parent.parent / "messages" / "requests"
@@ -283,14 +284,14 @@ def test_whatever_is_said_is_a_short_list_of_commands(subject, plain, html, scop
     assert len(said.commands) <= request.MAX_COMMANDS
     assert len(set(said.commands)) == len(said.commands)
     for command in said.commands:
-        assert "\n" not in request.written(command)
+        assert "\n" not in written(command)
 
 
 @given(LINES)
 def test_our_own_spelling_is_read_as_the_same_command(line):
     for command in request.parse("", line, None).commands:
         if not isinstance(command, NotHere | Unknown) and not getattr(command, "address", ""):
-            again = request.read(request.written(command))
+            again = request.read(written(command))
             assert again == command or getattr(command, "digest", False)
 
 
