@@ -101,6 +101,7 @@ def changed(act: Act, yes: Yes) -> Effect:
     old = _asker(act, yes)
     if old is None or old.key == yes.actor or _hinders(act, old, yes.actor):
         return Effect.CLOSED
+    accounts.ensure(act.tx, yes.address, act.now, proven=True)  # first: an undo takes from it what it gets here
     before = _before(act, old, yes.actor)
     new = _join(act, old, yes.address)
     for id in _part(act, old, new):

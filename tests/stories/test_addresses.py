@@ -241,3 +241,51 @@ async def test_ending_all_sessions_ends_every_open_right_but_that_to_leave(url: 
         await here.post("any@x.example", link.replace("%2B", "+"))
         await here.quiet()
         assert here.members(group) == [BOB]
+
+
+async def test_ending_all_sessions_leaves_the_right_to_come_back_and_to_object(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        walkers, sailing = here.group(WALKERS, [ADA, BOB]), here.group(SAILING, [ADA, BOB])
+        # when somebody who has Bob's mailbox for a moment leaves a group and ends all his rights
+        await say(here, "unsubscribe sailing", BOB)
+        undo = here.inbox(BOB)[subjects(here, BOB).index("You have left sailing")]
+        await say(here, "end sessions", BOB)
+        # then Bob comes back all the same
+        await here.answer(BOB, undo, "")
+        await here.quiet()
+        assert sorted(here.members(sailing)) == [ADA, BOB]
+        # and when one who has Ada's lets Eve, who is nobody here, take her place, and both end all
+        await say(here, f"address change {EVE}")
+        await agree(here, EVE)
+        objection = next(each for each in here.inbox(ADA) if "has taken the place" in str(read(each)["Subject"]))
+        await say(here, "end sessions")
+        await say(here, "end sessions", EVE)
+        assert sorted(here.members(walkers)) == [BOB, EVE]
+        # then she objects, and Eve has nothing of hers
+        await here.answer(ADA, objection, "")
+        await here.quiet()
+        assert sorted(here.members(walkers)) == sorted(here.members(sailing)) == [ADA, BOB]
+
+
+async def test_a_mailbox_is_asked_for_by_itself(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        for name in (WALKERS, SAILING, "chess@lists.example"):
+            here.group(name, [ADA])
+        # given Bob's question of the day, and others that wait
+        await here.post(BOB, "walkers-subscribe@lists.example")
+        await here.quiet()
+        await here.post(BOB, "sailing-subscribe@lists.example")
+        await say(here, f"address add {BOB}")
+        await here.post(BOB, "chess-subscribe@lists.example")
+        await here.quiet()
+        assert len(here.inbox(BOB)) == 1
+        # when he answers each with a mere reply
+        for _ in range(3):
+            await agree(here, BOB)
+            await here.later(days=8)
+        # then the two groups came together, and what gives Ada a say in all that is his came alone
+        assert [each for each in subjects(here, BOB) if each.startswith("Please")] == [
+            "Please confirm: join walkers?",
+            "Please confirm: 2 requests",
+            "Please confirm: add this mailbox to an account?",
+        ]
