@@ -416,6 +416,19 @@ async def test_never_is_no_yes_and_ends_the_questions_whose_post_it_is(url: str,
         assert len(questions(here)) == 1
 
 
+async def test_never_counts_when_its_question_is_long_over(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        here.group(SAILING, [MIA, OTTO], owner=ANN)
+        await forged(here)
+        (question,) = questions(here)
+        await here.later(days=20)
+        await here.answer(MIA, question, "Never write to me again")
+        await here.quiet()
+        await forged(here, "Once more")
+        assert questions(here) == [question]
+        assert here.inbox(OTTO) == []
+
+
 async def test_a_tap_on_the_page_says_whose_post_it_is(url: str, folder: Path) -> None:
     async with house(url, folder) as here:
         here.group(SAILING, [MIA, OTTO], owner=ANN)
