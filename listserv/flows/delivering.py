@@ -99,7 +99,8 @@ def stamp(site: Site, printed: Printed, batch: Sequence[Delivery], now: datetime
         tag = site.tags.leave(group.id, delivery.mailbox_id or 0).encode()
         signature = printed.own.form.sign(tag, now) if printed.own.form else b""
         own = b"".join((edition.top, signature, tag.join(printed.own.leave)))
-    return Copy(mail_from, tuple([each.recipient for each in batch]), printed.head, edition.body, own)
+    to = (delivery.recipient,) if len(batch) == 1 else tuple([each.recipient for each in batch])
+    return Copy(mail_from, to, printed.head, edition.body, own)
 
 
 def batches(
@@ -130,21 +131,27 @@ def settled(
     notice: int | None = None,
 ) -> list[Settled]:
     """What the outcomes of one try make of these deliveries; `notice` is their edition when that is one."""
+    if len(batch) == 1:
+        return _settled(batch, outcomes[0], now, chance, notice)
     alike: dict[tuple[Outcome, int], list[Delivery]] = {}
     for delivery, outcome in zip(batch, outcomes, strict=True):
         alike.setdefault((outcome, delivery.tries), []).append(delivery)
-    results: list[Settled] = []
-    for (outcome, tries), some in alike.items():
-        match outcome:
-            case Sent(reply):
-                results.append(Settled([each.id for each in some], tries, "sent", now, reply, notice))
-            case Failed(reply):
-                results.append(Settled([each.id for each in some], tries, "failed", now, reply, notice))
-            case Deferred():
-                results += [_put_off(each, outcome, now, chance, notice) for each in some]
-            case _:
-                assert_never(outcome)
-    return results
+    return [each for (outcome, _), some in alike.items() for each in _settled(some, outcome, now, chance, notice)]
+
+
+def _settled(
+    alike: Sequence[Delivery], outcome: Outcome, now: datetime, chance: Callable[[int], bytes], notice: int | None
+) -> list[Settled]:
+    """Of deliveries that are at the same try."""
+    match outcome:
+        case Sent(reply):
+            return [Settled([each.id for each in alike], alike[0].tries, "sent", now, reply, notice)]
+        case Failed(reply):
+            return [Settled([each.id for each in alike], alike[0].tries, "failed", now, reply, notice)]
+        case Deferred():
+            return [_put_off(each, outcome, now, chance, notice) for each in alike]
+        case _:
+            assert_never(outcome)
 
 
 def _put_off(

@@ -17,6 +17,7 @@ import hashlib
 import hmac
 from base64 import b32decode
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 MAX_ID = 2**40 - 1
 TOKEN_CHARACTERS = 26  # of 5 bits: 130, where 128 are enough for good
@@ -107,9 +108,15 @@ def digest(token: str) -> bytes:
 
 
 def _mac(secret: bytes, purpose: str, group_id: int, packed: bytes) -> bytes:
+    state = _begun(secret, purpose, group_id).copy()
+    state.update(packed)
+    return state.digest()[:_MAC_BYTES]
+
+
+@lru_cache(1024)  # every copy bears two tags, and all copies of a group begin alike
+def _begun(secret: bytes, purpose: str, group_id: int) -> hmac.HMAC:
     """Every part has a fixed length or an end that cannot occur in it, so no two meanings share their bytes."""
-    message = purpose.encode("ascii") + b"\0" + group_id.to_bytes(8) + packed
-    return hmac.digest(secret, message, "sha256")[:_MAC_BYTES]
+    return hmac.new(secret, purpose.encode("ascii") + b"\0" + group_id.to_bytes(8), "sha256")
 
 
 def _guard(secret: bytes, list_id: str) -> bytes:

@@ -1,10 +1,10 @@
 """A delivery is one edition to one mailbox; an outcome is how one attempt at it ended."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(NamedTuple):
     """What goes over the wire in one transaction: `own`, `head`, `body`, all in CRLF; `head` ends with the empty line.
 
     Copies of one edition share their `head` and `body` objects: what is said of them is found out once.

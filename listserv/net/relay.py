@@ -8,6 +8,7 @@ after `max_transactions`.  Cancelling a `send` closes its connection and nothing
 import asyncio
 import logging
 import ssl
+from collections.abc import Awaitable
 from typing import Protocol
 
 from listserv.model.delivery import Copy, Deferred, Failed, Outcome
@@ -58,8 +59,8 @@ class Source(Protocol):
     def take(self) -> Copy | None:
         """The next one; None when there is none at hand."""
 
-    async def ended(self, copy: Copy, outcomes: tuple[Outcome, ...]) -> None:
-        """One outcome per recipient, in order.  No other copy of the same `work` goes out before this is back."""
+    def ended(self, copy: Copy, outcomes: tuple[Outcome, ...]) -> Awaitable[None] | None:
+        """One outcome per recipient, in order.  The next copy of the same `work` goes when what this gives is over."""
 
 
 class _Alone:
@@ -73,7 +74,7 @@ class _Alone:
         copy, self._copy = self._copy, None
         return copy
 
-    async def ended(self, copy: Copy, outcomes: tuple[Outcome, ...]) -> None:
+    def ended(self, copy: Copy, outcomes: tuple[Outcome, ...]) -> None:
         self.outcomes = outcomes
 
 
@@ -151,7 +152,8 @@ class Relay:
         try:
             while row.forward():
                 outcomes = row.refused or await self._send(slot, row)
-                await source.ended(row.copy, outcomes)
+                if turn := source.ended(row.copy, outcomes):
+                    await turn
             self._rest(slot)
         except BaseException:
             slot.give_up()

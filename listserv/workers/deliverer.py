@@ -8,9 +8,10 @@ stamped when a line takes it up: in this thread, because handing a signature to 
 import asyncio
 import contextlib
 import logging
+import time
 import traceback
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -66,9 +67,10 @@ class _Line:
     def take(self) -> Copy | None:
         return self._deliverer.next_copy(self.turns)
 
-    async def ended(self, copy: Copy, outcomes: Sequence[Outcome]) -> None:
-        await self._deliverer.ended(self.turns[0], outcomes)
+    def ended(self, copy: Copy, outcomes: Sequence[Outcome]) -> Awaitable[None] | None:
+        turn = self._deliverer.ended(self.turns[0], outcomes)
         self.turns.popleft()
+        return turn
 
 
 class Deliverer:
@@ -92,7 +94,7 @@ class Deliverer:
         self._clock = clock
         self._budget = budget
         self._lines = lines
-        self._turns: Turns[_Batch] = Turns(lines, self._seconds)
+        self._turns: Turns[_Batch] = Turns(lines, time.monotonic)
         self._idle: deque[asyncio.Future[None]] = deque()  # lines that found nothing to do
         self._faulty: list[tuple[_Batch, Exception]] = []  # which our own code could not stamp
         self._recorder = Recorder(db, site, clock, self._in_hand_no_more)
@@ -102,13 +104,13 @@ class Deliverer:
         self._may_be_more = False  # due than what was claimed last
         self._last_edition = 0  # the one whose turn it was last
         self._ended = 0  # deliveries since the last claim
-        self._claimed_at = 0.0  # time of the loop
+        self._claimed_at = 0.0  # on the monotonic clock
         self._editions: OrderedDict[int, Printed] = OrderedDict()
         self._moving: Counter[int] = Counter()  # batches of each edition between here and the relay
         self._sizes: dict[int, int] = {}  # octets of the bodies that are moving
         self._moved = asyncio.Event()
         self._rest = 0.0  # seconds, doubled each time the relay cannot be reached
-        self._rested_at = 0.0  # time of the loop at which the relay is tried again
+        self._rested_at = 0.0  # on the monotonic clock: the relay is tried again
         self._stopping = False
 
     async def run(self) -> None:
@@ -150,7 +152,7 @@ class Deliverer:
         if (left := self._resting()) > 0:
             await self._give_back(self._turns.withdraw(), self._clock() + timedelta(seconds=left))
             return left
-        if self._has_lapsed:
+        if self._has_lapsed(self._clock()):
             log.warning("what was in hand is not surely ours any more: it goes back")
             self._ours_until = self._clock() + SURELY_OURS
             await self._give_back(self._turns.withdraw(), self._clock())
@@ -159,7 +161,7 @@ class Deliverer:
         wanted = self._wanted()
         if not wanted:
             return DOZE
-        self._ended, self._claimed_at = 0, self._seconds()
+        self._ended, self._claimed_at = 0, time.monotonic()
         asked = wanted, self._last_edition, self._turns.clogged()
         claimed = await self._db.write(self._claim_deliveries, *asked)
         if not claimed:  # wait behind those who make deliveries, and claim in their commit
@@ -181,7 +183,7 @@ class Deliverer:
 
     def _wanted(self) -> int:
         """How many to claim: none while more than half of what goes out soon is here, unless all of it is blocked."""
-        rate = self._ended / max(self._seconds() - self._claimed_at, 0.001)
+        rate = self._ended / max(time.monotonic() - self._claimed_at, 0.001)
         soon = min(max(FEWEST, int(rate * IN_HAND_SECONDS)), MOST)
         self._few = soon // 2
         if self._turns.able and len(self._in_hand) > self._few:
@@ -201,15 +203,14 @@ class Deliverer:
                 log.exception("edition %d failed in our own code; its %d deliveries are put off", id, len(waiting))
                 self._editions.pop(id, None)
                 if not await self._set_aside(fault, id, waiting, whole=True):
-                    await self._record(waiting, [OWN_FAULT] * len(waiting))
+                    await _placed(self._record(waiting, [OWN_FAULT] * len(waiting)))
 
     async def _hand_out_edition(self, id: int, waiting: list[Delivery]) -> None:
         printed = await self._edition(id)
         if printed is None:
             now = self._clock()
-            await self._recorder.finish(
-                [Settled([d.id], d.tries, "dropped", now, "its message has gone") for d in waiting]
-            )
+            gone = [Settled([d.id], d.tries, "dropped", now, "its message has gone") for d in waiting]
+            await _placed(self._recorder.finish(gone))
             return
         await self._room(printed)
         for name, batch in delivering.batches(waiting, printed, self._turns.is_slow):
@@ -282,24 +283,22 @@ class Deliverer:
             except Exception as fault:  # the lease brings the copies back, and others go on
                 log.exception("a line failed in our own code")
                 await self._forget(line, fault)
-            if self._is_closed or not self._turns.able:
+            if self._is_closed(self._clock()) or not self._turns.able:
                 idle = asyncio.get_running_loop().create_future()
                 self._idle.append(idle)
                 self._moved.set()
                 await idle
 
-    @property
-    def _is_closed(self) -> bool:
+    def _is_closed(self, now: datetime) -> bool:
         """No copy is begun."""
-        return self._stopping or (self._rested_at > 0 and self._resting() > 0) or self._has_lapsed
+        return self._stopping or (self._rested_at > 0 and self._resting() > 0) or self._has_lapsed(now)
 
-    @property
-    def _has_lapsed(self) -> bool:
+    def _has_lapsed(self, now: datetime) -> bool:
         """We stood still, or the database did, for so long that others may have taken what is in hand.
 
         It stays so until `_claim_some` has emptied our hands: what others have not taken is due again then.
         """
-        return bool(self._in_hand) and self._clock() >= self._ours_until
+        return now >= self._ours_until and bool(self._in_hand)
 
     def _wake(self) -> None:
         """One line, if there is something to do; as it begins, it wakes the next.
@@ -314,12 +313,15 @@ class Deliverer:
 
     def next_copy(self, turns: deque[Turn[_Batch]]) -> Copy | None:
         """What a line is to send next; in `turns`, whose it is."""
-        if self._has_lapsed:
-            self.bell.ring()
-        while not self._is_closed and (turn := self._turns.take()):
+        now = self._clock()
+        if self._is_closed(now):
+            if self._has_lapsed(now):
+                self.bell.ring()
+            return None
+        while turn := self._turns.take():
             batch = turn.work
             try:
-                copy = delivering.stamp(self._site, batch.printed, batch.deliveries, self._clock())
+                copy = delivering.stamp(self._site, batch.printed, batch.deliveries, now)
             except Exception as fault:
                 log.exception("delivery %d failed in our own code; it is put off", batch.deliveries[0].id)
                 self._turns.drop(turn)
@@ -330,27 +332,27 @@ class Deliverer:
                 return copy
         return None
 
-    async def ended(self, turn: Turn[_Batch], outcomes: Sequence[Outcome]) -> None:
-        """Back when the outcomes are among the unrecorded, or recorded."""
+    def ended(self, turn: Turn[_Batch], outcomes: Sequence[Outcome]) -> Awaitable[None] | None:
+        """None when the outcomes are among the unrecorded; else the line waits for this: then they are recorded."""
         first = outcomes[0]
         is_deferred = isinstance(first, Deferred) and not first.unreachable
         self._turns.ended(turn, well=not is_deferred)
         self._notice(first)
         self._ended += len(outcomes)
         self._wake()
-        if self._faulty:
-            await self._put_off()
-        await self._finish(turn.work, outcomes)
+        place = self._finish(turn.work, outcomes)
+        return self._put_off(place) if self._faulty else place
 
-    async def _put_off(self) -> None:
-        """What our own code could not stamp."""
+    async def _put_off(self, place: Awaitable[None] | None = None) -> None:
+        """What our own code could not stamp; then wait for `place`."""
         while self._faulty:
             batch, fault = self._faulty.pop()
             id = batch.printed.edition.id
             if await self._set_aside(fault, id, batch.deliveries):
                 self._has_moved(id)
             else:
-                await self._finish(batch, [OWN_FAULT] * len(batch.deliveries))
+                await _placed(self._finish(batch, [OWN_FAULT] * len(batch.deliveries)))
+        await _placed(place)
 
     async def _set_aside(
         self, fault: Exception, edition_id: int, batch: Sequence[Delivery], *, whole: bool = False
@@ -371,15 +373,17 @@ class Deliverer:
         self._in_hand_no_more(ids)
         return True
 
-    async def _finish(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
+    def _finish(self, batch: _Batch, outcomes: Sequence[Outcome]) -> Awaitable[None] | None:
         edition = batch.printed.edition
         notice = edition.id if edition.kind == "notice" else None
         self._has_moved(edition.id)
-        await self._record(batch.deliveries, outcomes, notice)
+        return self._record(batch.deliveries, outcomes, notice)
 
-    async def _record(self, batch: Sequence[Delivery], outcomes: Sequence[Outcome], notice: int | None = None) -> None:
+    def _record(
+        self, batch: Sequence[Delivery], outcomes: Sequence[Outcome], notice: int | None = None
+    ) -> Awaitable[None] | None:
         settled = delivering.settled(batch, outcomes, self._clock(), self._site.chance, notice)
-        await self._recorder.finish(settled)
+        return self._recorder.finish(settled)
 
     async def _forget(self, line: _Line, fault: Exception) -> None:
         """What it had comes back when its lease has run out; the fault is counted for what was under way."""
@@ -399,15 +403,12 @@ class Deliverer:
         elif self._resting() <= 0:
             log.warning("the relay cannot be reached: %s", first.reply)
             self._rest = min(2 * self._rest or REST_FIRST, REST_LONGEST)
-            self._rested_at = self._seconds() + self._rest
+            self._rested_at = time.monotonic() + self._rest
             self.bell.ring()
 
     def _resting(self) -> float:
         """Seconds until the relay is tried again."""
-        return self._rested_at - self._seconds() if self._rested_at else 0.0
-
-    def _seconds(self) -> float:
-        return asyncio.get_running_loop().time()
+        return self._rested_at - time.monotonic() if self._rested_at else 0.0
 
     # What goes back
 
@@ -429,11 +430,17 @@ class Deliverer:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY)
-            if self._has_lapsed:
+            if self._has_lapsed(self._clock()):
                 self.bell.ring()
             elif self._in_hand:
                 with contextlib.suppress(Exception):  # said by the others; what we cannot hold goes back
                     ids, now = sorted(self._in_hand), self._clock()
                     await self._db.write(queue.renew, schema.deliveries, self._site.claimant, ids, now)
-                    if not self._has_lapsed:
+                    if not self._has_lapsed(self._clock()):
                         self._ours_until = now + SURELY_OURS
+
+
+async def _placed(place: Awaitable[None] | None) -> None:
+    """Back when what was finished is among the unrecorded, or recorded."""
+    if place:
+        await place

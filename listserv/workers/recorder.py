@@ -39,10 +39,10 @@ class Recorder:
         self._enough = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
 
-    async def finish(self, settled: Sequence[Settled]) -> None:
-        """Back when these are among the unrecorded, or recorded."""
+    def finish(self, settled: Sequence[Settled]) -> asyncio.Future[None] | None:
+        """None when these are among the unrecorded; else who finished them waits for this: then they are recorded."""
         self._finished.extend(settled)
-        copies = sum([len(alike.ids) for alike in settled])
+        copies = len(settled[0].ids) if len(settled) == 1 else sum([len(alike.ids) for alike in settled])
         if copies <= self._free:
             self._free -= copies
             self._taken += copies
@@ -50,11 +50,11 @@ class Recorder:
                 self._enough.set()
             elif self._alarm is None:
                 self._alarm = asyncio.get_running_loop().call_later(RECORD_AFTER, self._enough.set)
-            return
+            return None
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         self._enough.set()
-        await turn
+        return turn
 
     async def run(self) -> None:
         """Until it is cancelled; `flush` then writes what is left."""

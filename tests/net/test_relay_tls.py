@@ -112,7 +112,7 @@ async def test_a_session_that_breaks_off_within_tls_ends_as_one_without(steps: d
     async with Peer(steps, offers=("STARTTLS", "PIPELINING"), tls=theirs) as peer:
         relay = relay_to(peer.port, Tls.REQUIRED, ours)
         body = b"x" * 998 + b"\r\n"  # in the middle of a message there is only where it is a long one
-        (outcome,) = await relay.send(replace(COPY, body=body * (20_000 if "message" in steps else 1)))
+        (outcome,) = await relay.send(COPY._replace(body=body * (20_000 if "message" in steps else 1)))
         await relay.close(1)
     assert isinstance(outcome, Deferred)
     assert outcome.in_doubt is in_doubt
@@ -130,7 +130,7 @@ async def test_what_was_offered_before_tls_is_forgotten(server_tls: ssl.SSLConte
     ehlos = ["250-peer.example\r\n250-8BITMIME\r\n250 STARTTLS", "250-peer.example\r\n250 SIZE 1000"]
     async with Peer({"EHLO": ehlos}, tls=server_tls) as peer:
         relay = relay_to(peer.port, Tls.OPPORTUNISTIC)
-        assert isinstance((await relay.send(replace(COPY, body=b"\xe9\r\n")))[0], Sent)
+        assert isinstance((await relay.send(COPY._replace(body=b"\xe9\r\n")))[0], Sent)
         await relay.close(1)
     assert "MAIL FROM:<g-bounces@lists.example> SIZE=22" in peer.heard
 

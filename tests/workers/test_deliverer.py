@@ -308,7 +308,8 @@ async def test_a_copy_on_which_a_line_fails_three_times_is_set_aside(
             while isinstance(source, _Line) and (copy := source.take()):
                 if b"poison" in copy.head:
                     raise ValueError("poison")
-                await source.ended(copy, await here.worker._relay.send(copy))
+                if turn := source.ended(copy, await here.worker._relay.send(copy)):
+                    await turn
             await sound(source)
 
         monkeypatch.setattr(here.worker._relay, "work", broken)
