@@ -19,8 +19,8 @@ _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u00a0-\U0010ffff"
 _DOT_STRING = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*\Z")
 _QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\u00a0-\U0010ffff]|\\[\x20-\x7e])*"\Z')
 _PLAIN = re.compile(  # what nearly all are: the same grammar, without what has to be looked at twice
-    r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
-    r"@([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*)\Z"
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*\Z"
 )
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls, line ends, surrogates
@@ -52,12 +52,19 @@ def parse(text: str) -> Address | None:
     return _parse(text) if len(text) <= MAX_OCTETS else _parse.__wrapped__(text)
 
 
+def is_plain(text: str) -> bool:
+    """True for an address that `parse` would give back as it is written, in ASCII; False says nothing.
+
+    So what is only repeated, as on the wire, need not be taken apart.
+    """
+    return len(text) <= MAX_OCTETS and text.find("@") <= MAX_LOCAL_OCTETS and _PLAIN.match(text) is not None
+
+
 @lru_cache(4096)
 def _parse(text: str) -> Address | None:
     """One message is asked after the same few addresses again and again, and so is the next."""
-    plain = _PLAIN.match(text) if len(text) <= MAX_LOCAL_OCTETS else None
-    if plain:
-        return Address(plain[1], plain[2])
+    if is_plain(text):
+        return Address(*text.rsplit("@", 1))
     local, at, domain = text.rpartition("@")
     if not at or _FORBIDDEN.search(text):
         return None

@@ -11,14 +11,13 @@ Memory is bounded: replies by `MAX_REPLY_BYTES`, messages by writing them in blo
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
-from listserv.model.address import Address
 from listserv.model.delivery import Outcome
 from listserv.net.transaction import (
+    DATA,
     LINE,
     MAX_REPLY_CHARS,
     Answer,
@@ -28,7 +27,6 @@ from listserv.net.transaction import (
     Transaction,
     Why,
     clean,
-    rcpt,
     read_answer,
     read_line,
 )
@@ -36,8 +34,7 @@ from listserv.net.transaction import (
 MAX_REPLY_BYTES = 32 * 1024  # of one reply, all its lines together
 BLOCK_BYTES = 64 * 1024  # of a message, written at a time
 PARTING_SECONDS = 2.0  # how long a peer may take to close after QUIT
-DATA = b"DATA\r\n"
-RSET = b"RSET\r\n"
+RSET = "RSET\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +49,7 @@ class Patience:
     final: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(NamedTuple):
     """How a transaction ended: one outcome per recipient; `unheard` as in Hearing."""
 
     outcomes: tuple[Outcome, ...]
@@ -67,6 +63,7 @@ def _nothing() -> None:
 class Dialogue(asyncio.Protocol):
     """A session.  It takes over the transport of whoever opened it: `set_protocol`, then `connection_made`."""
 
+    _loop: asyncio.AbstractEventLoop
     _transport: asyncio.Transport
 
     def __init__(self, peer: str, offers: Offers, patience: Patience) -> None:
@@ -86,11 +83,11 @@ class Dialogue(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._paused = False
         self._unfinished = False  # MAIL was accepted, but nothing has closed the transaction
-        self._buffer = bytearray()  # of the line that is not whole yet
+        self._buffer = b""  # of the line that is not whole yet
         self._lines: list[bytes] = []  # of the reply that is not whole yet
         self._line_bytes = 0
         self._owed = 0  # answers that the peer still owes us
-        self._heard: deque[Answer] = deque()
+        self._heard: list[Answer] = []  # and nobody has asked for them yet
         self._unasked: Answer | None = None
 
     @property
@@ -98,9 +95,9 @@ class Dialogue(asyncio.Protocol):
         """Another transaction may be tried."""
         return self._ended is None
 
-    async def deliver(
+    def deliver(
         self, transaction: Transaction, following: Callable[[], Transaction | None] = _nothing
-    ) -> Delivered:
+    ) -> Awaitable[Delivered]:
         """Say the transaction; whatever the peer does, every recipient has an outcome.
 
         `following` is asked what comes next when the message goes out.  If it knows and the session lives on, the next
@@ -108,20 +105,9 @@ class Dialogue(asyncio.Protocol):
         rest of this one.
         """
         self.transactions += 1
-        begun, self._begun = self._begun is transaction, None
-        unfit = transaction.unfit(self._offers)
-        pairs = zip(transaction.recipients, unfit, strict=True)
-        going = [recipient for recipient, why in pairs if recipient is not None and why is None]
-        if not going:
-            return Delivered(tuple(why for why in unfit if why), unheard=False)
-        hearing = await self._transact(transaction, going, following, begun=begun)
-        if self._ended:
-            self._begun = None
-        outcomes = hearing.outcomes(len(going))
-        if len(going) == len(unfit):
-            return Delivered(tuple(outcomes), hearing.unheard)
-        rest = iter(outcomes)
-        return Delivered(tuple(why or next(rest) for why in unfit), hearing.unheard)
+        if transaction.fits(self._offers):
+            return self._transact(transaction, transaction.recipients, following)
+        return self._deliver_to_some(transaction, following)
 
     def rest(self, seconds: float) -> None:
         """Idle from now on; after `seconds` the session ends by itself."""
@@ -152,32 +138,73 @@ class Dialogue(asyncio.Protocol):
 
     # What we say
 
-    async def _transact(
-        self,
-        transaction: Transaction,
-        going: Sequence[Address],
-        following: Callable[[], Transaction | None],
-        *,
-        begun: bool,
-    ) -> Hearing:
-        self._phase = "before the message"
-        hearing = Hearing(await (self._begun_envelope(going) if begun else self._envelope(transaction, going)))
-        answers = hearing.answers
-        self._unfinished = bool(answers) and answers[0].positive
-        if any(300 <= answer.code < 400 for answer in answers[: len(going) + 1]):
-            self._end(Why.NONSENSE, "answers MAIL or RCPT with a 3xx")
-        elif len(answers) == len(going) + 2:
-            await self._after_data(transaction, hearing, len(going), following)
-        hearing.ended = self._ended
-        return hearing
+    async def _deliver_to_some(
+        self, transaction: Transaction, following: Callable[[], Transaction | None]
+    ) -> Delivered:
+        """To those who can be said on this wire."""
+        unfit = transaction.unfit(self._offers)
+        to = [recipient for recipient, why in zip(transaction.recipients, unfit, strict=True) if why is None]
+        delivered = await self._transact(transaction, to, following) if to else Delivered((), unheard=False)
+        rest = iter(delivered.outcomes)
+        return Delivered(tuple(why or next(rest) for why in unfit), delivered.unheard)
 
-    async def _after_data(
+    async def _transact(
+        self, transaction: Transaction, to: Sequence[str], following: Callable[[], Transaction | None]
+    ) -> Delivered:
+        """MAIL, each RCPT and DATA, unless they are said already; then the message."""
+        self._phase = "before the message"
+        begun, self._begun = self._begun is transaction, None
+        wanted = len(to) + 2
+        answers = await (self._hear(wanted, self._patience.envelope) if begun else self._envelope(transaction, to))
+        hearing = Hearing(answers)
+        self._unfinished = bool(answers) and answers[0].positive
+        if 3 in [answer.code // 100 for answer in answers[: wanted - 1]]:
+            self._end(Why.NONSENSE, "answers MAIL or RCPT with a 3xx")
+        elif len(answers) == wanted:
+            await self._message(transaction, hearing, len(to), following)
+        if self._ended:
+            hearing.ended = self._ended
+            self._begun = None
+        return Delivered(hearing.outcomes(len(to)), hearing.unheard)
+
+    async def _envelope(self, transaction: Transaction, to: Sequence[str]) -> list[Answer]:
+        """The answers to MAIL, each RCPT and DATA: all of them, or those up to where going on makes no sense."""
+        reset = [RSET] if self._unfinished else []
+        commands = reset + transaction.envelope(to, self._offers)
+        if self._offers.pipelining:
+            self._say("".join(commands).encode(), len(commands))
+            answers = await self._hear(len(commands), self._patience.envelope)
+        else:
+            answers = await self._one_by_one(commands)
+        if reset and answers:
+            first = answers.pop(0)
+            if not first.positive:
+                self._end(Why.NONSENSE, f"answers RSET with {first}")
+                return []
+        return answers
+
+    async def _one_by_one(self, commands: Sequence[str]) -> list[Answer]:
+        answers: list[Answer] = []
+        taken = 0
+        for command in commands:
+            if self._ended or (command is DATA and not taken):
+                break
+            self._say(command.encode(), 1)
+            answers += await self._hear(1, self._patience.data if command is DATA else self._patience.envelope)
+            positive = bool(answers) and answers[-1].positive
+            taken += positive and command.startswith("RCPT")
+            if not positive and command.startswith(("MAIL", RSET)):
+                break
+        return answers
+
+    async def _message(
         self,
         transaction: Transaction,
         hearing: Hearing,
         recipients: int,
         following: Callable[[], Transaction | None],
     ) -> None:
+        """DATA is answered."""
         reply = hearing.answers[-1]
         if reply.code == 354:
             self._unfinished = False
@@ -189,74 +216,39 @@ class Dialogue(asyncio.Protocol):
         elif reply.code < 400:
             self._end(Why.NONSENSE, f"answers DATA with {reply}")
 
-    async def _begun_envelope(self, going: Sequence[Address]) -> list[Answer]:
-        return await self._hear(len(going) + 2, self._patience.envelope)
-
-    async def _envelope(self, transaction: Transaction, going: Sequence[Address]) -> list[Answer]:
-        """The answers to MAIL, each RCPT and DATA: all of them, or those up to where going on makes no sense."""
-        reset = [RSET] if self._unfinished else []
-        commands = [*reset, transaction.mail(self._offers), *map(rcpt, going), DATA]
-        if self._offers.pipelining:
-            self._say(b"".join(commands), len(commands))
-            answers = await self._hear(len(commands), self._patience.envelope)
-        else:
-            answers = await self._one_by_one(commands)
-        if reset and answers:
-            first = answers.pop(0)
-            if not first.positive:
-                self._end(Why.NONSENSE, f"answers RSET with {first}")
-                return []
-        return answers
-
-    async def _one_by_one(self, commands: Sequence[bytes]) -> list[Answer]:
-        answers: list[Answer] = []
-        taken = 0
-        for command in commands:
-            if self._ended or (command is DATA and not taken):
-                break
-            self._say(command, 1)
-            answers += await self._hear(1, self._patience.data if command is DATA else self._patience.envelope)
-            positive = bool(answers) and answers[-1].positive
-            taken += positive and command.startswith(b"RCPT")
-            if not positive and command.startswith((b"MAIL", RSET)):
-                break
-        return answers
-
     async def _content(
         self, transaction: Transaction, hearing: Hearing, following: Callable[[], Transaction | None]
     ) -> None:
-        """Write the message block by block, then hear what becomes of it."""
+        """Write the message, a big one block by block, then hear what becomes of it."""
         self._phase = "before the final dot"
-        own, head, body = transaction.parts
-        last = b".\r\n"
-        if len(own.wire) + len(head.wire) + len(body.wire) <= BLOCK_BYTES:
-            last = b"%b%b%b.\r\n" % (own.wire, head.wire, body.wire)
-        else:
-            for part in transaction.parts:
-                await self._stream(part.wire)
-        if self.usable:
+        written = [transaction.own.wire, transaction.head.wire, transaction.body.wire]
+        if transaction.octets > BLOCK_BYTES:
+            await self._stream(written)
+            written = []
+        if self._ended is None:
             self._phase = "after the final dot"
             hearing.dotted = True
             behind = self._begin(following) if self._offers.pipelining else []
-            self._say(last + b"".join(behind), 1 + len(behind))
+            self._say(b"".join((*written, b".\r\n", "".join(behind).encode())), 1 + len(behind))
             hearing.final = next(iter(await self._hear(1, self._patience.final)), None)
         elif self._unasked and self._unasked.code >= 400:
             hearing.final = self._unasked  # refused before it was whole: the peer could not wait to say so
 
-    def _begin(self, following: Callable[[], Transaction | None]) -> list[bytes]:
+    def _begin(self, following: Callable[[], Transaction | None]) -> list[str]:
         """The envelope of what follows; nothing when nothing does, or when not all of it can be said here."""
         transaction = following()
-        if transaction is None or any(transaction.unfit(self._offers)):
+        if transaction is None or not transaction.fits(self._offers):
             return []
         self._begun = transaction
-        going = [recipient for recipient in transaction.recipients if recipient is not None]
-        return [transaction.mail(self._offers), *map(rcpt, going), DATA]
+        return transaction.envelope(transaction.recipients, self._offers)
 
-    async def _stream(self, content: bytes) -> None:
-        for start in range(0, len(content), BLOCK_BYTES):
-            if self.usable:
-                self._transport.write(content[start : start + BLOCK_BYTES])
-                await self._until(lambda: not self._paused, self._patience.block)
+    async def _stream(self, parts: Sequence[bytes]) -> None:
+        for content in parts:
+            for start in range(0, len(content), BLOCK_BYTES):
+                if self._ended is None:
+                    self._transport.write(content[start : start + BLOCK_BYTES])
+                while self._ended is None and self._paused:
+                    await self._sign_of_life(self._patience.block)
 
     def _say(self, data: bytes, answers: int) -> None:
         if self._ended is None:
@@ -270,46 +262,43 @@ class Dialogue(asyncio.Protocol):
         heard = self._heard
         if len(heard) < count:
             self._wanted = count
-            await self._until(lambda: len(heard) >= count, seconds)
+            while self._ended is None and len(heard) < count:
+                await self._sign_of_life(seconds)
             self._wanted = 0
-        return [heard.popleft() for _ in range(min(count, len(heard)))]
+        answers = heard[:count]
+        del heard[:count]
+        return answers
 
-    async def _until(self, happened: Callable[[], bool], seconds: float) -> None:
-        """Wait; each sign of life gives the peer another `seconds`.  Without one, the session ends."""
-        loop = asyncio.get_running_loop()
+    def _sign_of_life(self, seconds: float) -> asyncio.Future[None]:
+        """Until what we wait for may have happened; each answer gives the peer another `seconds`, else it is over."""
         self._seconds = seconds
-        while self._ended is None and not happened():
-            self._give_time(loop)
-            waiter = self._waiter = loop.create_future()
-            try:
-                await waiter
-            finally:
-                self._waiter = None
-                self._silence = math.inf
+        self._give_time()
+        self._waiter = self._loop.create_future()
+        return self._waiter
 
-    def _give_time(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._silence = loop.time() + self._seconds
+    def _give_time(self) -> None:
+        self._silence = self._loop.time() + self._seconds
         if self._alarm is None or self._alarm.when() > self._silence:
-            self._set_alarm(loop)
+            self._set_alarm()
 
-    def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _set_alarm(self) -> None:
         if self._alarm:
             self._alarm.cancel()
-        self._alarm = loop.call_at(self._silence, self._look_at_silence)
+        self._alarm = self._loop.call_at(self._silence, self._look_at_silence)
 
     def _look_at_silence(self) -> None:
         self._alarm = None
         if self._silence == math.inf or self._ended:
             return
-        loop = asyncio.get_running_loop()
-        if loop.time() >= self._silence:
+        if self._loop.time() >= self._silence:
             self._end(Why.SILENT, f"silent for {self._seconds:g} s")
         else:
-            self._set_alarm(loop)
+            self._set_alarm()
 
     def _wake(self) -> None:
-        if self._waiter and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter, self._silence = self._waiter, None, math.inf
+        if waiter and not waiter.done():
+            waiter.set_result(None)
 
     def _take(self, answer: Answer) -> None:
         if not self._owed:
@@ -323,10 +312,6 @@ class Dialogue(asyncio.Protocol):
             self._end(Why.GOODBYE, "", verbatim=str(answer))
 
     def _line(self, line: bytes) -> None:
-        answer = read_line(line) if not self._lines and len(line) <= MAX_REPLY_BYTES else None
-        if answer:
-            self._take(answer)
-            return
         self._line_bytes += len(line)
         if not LINE.match(line) or (self._lines and line[:3] != self._lines[0][:3]):
             self._end(Why.NONSENSE, f"does not speak SMTP: {line[:80].decode('utf-8', 'replace')}")
@@ -351,23 +336,29 @@ class Dialogue(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._loop = asyncio.get_running_loop()
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self._ended:  # the 221: the peer closes now
             return
-        *lines, rest = (self._buffer + data).split(b"\n") if self._buffer else data.split(b"\n")
-        for line in lines:
-            if not self.usable:
-                return
-            self._line(bytes(line).removesuffix(b"\r"))
-        self._buffer[:] = rest
+        *lines, self._buffer = (self._buffer + data if self._buffer else data).split(b"\n")
+        is_routine = not self._lines and len(data) <= MAX_REPLY_BYTES
+        answers = [answer for line in lines if (answer := read_line(line))] if is_routine else []
+        if len(answers) == len(lines) and len(answers) <= self._owed:
+            self._owed -= len(answers)
+            self._heard += answers
+        else:  # one of several lines, one that nobody asked for, or none at all
+            for line in lines:
+                if not self.usable:
+                    return
+                self._line(line.removesuffix(b"\r"))
         if self._line_bytes + len(self._buffer) > MAX_REPLY_BYTES:
             self._end(Why.NONSENSE, "sends a reply without end")
         if len(self._heard) >= self._wanted:
             self._wake()
         elif self._heard:
-            self._give_time(asyncio.get_running_loop())
+            self._give_time()
 
     def eof_received(self) -> None:
         self._end(Why.CLOSED, "closed the connection")

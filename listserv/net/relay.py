@@ -34,16 +34,18 @@ class _Slot:
         self.dialogue: Dialogue | None = None
         self.opening: asyncio.Timeout | None = None
 
-    async def kept(self) -> Dialogue | None:
-        """The session, if it can still be used; otherwise nothing of it is left open."""
-        if self.dialogue is None:
+    def kept(self) -> Dialogue | None:
+        """The session, if it can still be used."""
+        if self.dialogue is None or not self.dialogue.usable:
             return None
-        if self.dialogue.usable:
-            self.dialogue.wake()
-            return self.dialogue
-        await self.dialogue.gone.wait()
-        self.dialogue = None
-        return None
+        self.dialogue.wake()
+        return self.dialogue
+
+    async def clear(self) -> None:
+        """Back when nothing is left open of a session that cannot be used any more."""
+        if self.dialogue:
+            await self.dialogue.gone.wait()
+            self.dialogue = None
 
     def give_up(self) -> None:
         """End what is under way; the one who waits for it hears of it as an outcome."""
@@ -184,25 +186,27 @@ class Relay:
         """A kept session may turn out to have ended while it was idle: then, and only then, there is a second try."""
         if self._closing:
             return (_CLOSING,) * len(row.copy.rcpt_to)
-        kept = await slot.kept()
-        if kept:
+        if kept := slot.kept():
             delivered = await self._deliver(kept, row)
             if not delivered.unheard:
                 return delivered.outcomes
-            await slot.kept()
         fresh = await self._open(slot)
         if isinstance(fresh, Deferred):
             return (fresh,) * len(row.copy.rcpt_to)
         return (await self._deliver(fresh, row)).outcomes
 
-    async def _deliver(self, dialogue: Dialogue, row: _Row) -> Delivered:
-        is_last = dialogue.transactions + 1 >= self._max_transactions or self._closing
-        delivered = await (dialogue.deliver(row.transaction) if is_last else dialogue.deliver(row.transaction, row.ask))
-        if is_last:
-            dialogue.leave()
+    def _deliver(self, dialogue: Dialogue, row: _Row) -> Awaitable[Delivered]:
+        if dialogue.transactions + 1 >= self._max_transactions or self._closing:
+            return self._deliver_last(dialogue, row)
+        return dialogue.deliver(row.transaction, row.ask)
+
+    async def _deliver_last(self, dialogue: Dialogue, row: _Row) -> Delivered:
+        delivered = await dialogue.deliver(row.transaction)
+        dialogue.leave()
         return delivered
 
     async def _open(self, slot: _Slot) -> Dialogue | Deferred:
+        await slot.clear()
         if self._closing:
             return _CLOSING
         try:

@@ -16,12 +16,11 @@ from functools import lru_cache
 from typing import NamedTuple, Self
 
 from listserv.model import address
-from listserv.model.address import Address
 from listserv.model.delivery import Copy, Deferred, Failed, Outcome, Sent
 
 MAX_REPLY_CHARS = 500  # what is kept of a reply
 CACHE_BYTES = 16 * 1024 * 1024  # heads and bodies remembered in their wire form, the newest always among them
-
+DATA = "DATA\r\n"
 
 LINE = re.compile(rb"[2-5][0-5][0-9](?:[ -]|\Z)")  # of a reply, without its end: RFC 5321 §4.2
 
@@ -61,6 +60,9 @@ class Half(NamedTuple):
     wire: bytes  # CRLF at the end, dots doubled
     size: int  # octets as RFC 1870 §5 counts them: without the doubled dots
     ascii: bool
+
+
+_NOTHING = Half(b"", 0, ascii=True)
 
 
 def half(content: bytes) -> Half:
@@ -104,73 +106,82 @@ class Halves:
         self._bytes = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """A copy that is fit for the wire.  A recipient that is no address is None."""
+class Transaction(NamedTuple):
+    """A copy that is fit for the wire, its addresses as they are said there.  A recipient that is no address is ""."""
 
-    sender: Address | None  # None: the null sender
-    recipients: tuple[Address | None, ...]
-    parts: tuple[Half, Half, Half]  # its own lines, the head, the body
+    sender: str  # "": the null sender
+    recipients: tuple[str, ...]
+    own: Half
+    head: Half
+    body: Half
     utf8_head: bool  # its header has letters beyond ASCII, in UTF-8
-    is_plain: bool  # every address is one, in ASCII
+    is_plain: bool  # there are recipients, and every address is one, in ASCII
 
-    def mail(self, offers: Offers) -> bytes:
-        """The MAIL command with the parameters that the peer offered and this message needs."""
-        line = f"MAIL FROM:<{self.sender or ''}>"
-        own, head, body = self.parts
-        if offers.size:
-            line += f" SIZE={own.size + head.size + body.size}"
+    def envelope(self, to: Sequence[str], offers: Offers) -> list[str]:
+        """The commands from MAIL to DATA, with the parameters that the peer offered and this message needs."""
+        own, head, body = self.own, self.head, self.body
+        size = f" SIZE={own.size + head.size + body.size}" if offers.size else ""
         # Where the peer does not offer it we send the octets as they are: what the author (and our DKIM signature)
         # covers is not re-encoded, and every relay of today is 8-bit clean.  Not RFC 6152 §3 to the letter.
-        if offers.eight_bit and not (own.ascii and head.ascii and body.ascii):
-            line += " BODY=8BITMIME"
-        if offers.utf8 and self.needs_utf8:
-            line += " SMTPUTF8"
-        return f"{line}\r\n".encode()
+        needs_eight_bit = offers.eight_bit and not (own.ascii and head.ascii and body.ascii)
+        eight_bit = " BODY=8BITMIME" if needs_eight_bit else ""
+        utf8 = " SMTPUTF8" if offers.utf8 and self.needs_utf8 else ""
+        mail = f"MAIL FROM:<{self.sender}>{size}{eight_bit}{utf8}\r\n"
+        return [mail, *[f"RCPT TO:<{each}>\r\n" for each in to], DATA]
 
     @property
     def needs_utf8(self) -> bool:
-        addresses = (self.sender, *self.recipients)
-        return self.utf8_head or not (self.is_plain or all(known is None or known.is_ascii for known in addresses))
+        return self.utf8_head or not (self.is_plain or all(said.isascii() for said in (self.sender, *self.recipients)))
+
+    @property
+    def octets(self) -> int:
+        """On the wire, without the final dot."""
+        return len(self.own.wire) + len(self.head.wire) + len(self.body.wire)
 
     def unfit(self, offers: Offers) -> list[Failed | None]:
         """For each recipient why it cannot be said on this wire at all, or None."""
-        if self.is_plain:
-            return [None] * len(self.recipients)
-        if self.sender and not (self.sender.is_ascii or offers.utf8):
+        if not (self.sender.isascii() or offers.utf8):
             return [_NO_UTF8] * len(self.recipients)
         return [_unfit(recipient, offers) for recipient in self.recipients]
+
+    def fits(self, offers: Offers) -> bool:
+        """There are recipients, and all of them can be said on this wire."""
+        return self.is_plain or (bool(self.recipients) and not any(self.unfit(offers)))
 
 
 _NO_UTF8 = Failed("553 5.6.7 the relay does not offer SMTPUTF8, which this address needs")
 _NO_ADDRESS = Failed("553 5.1.3 not an e-mail address")
 
 
-def _unfit(recipient: Address | None, offers: Offers) -> Failed | None:
-    if recipient is None:
+def _unfit(recipient: str, offers: Offers) -> Failed | None:
+    if not recipient:
         return _NO_ADDRESS
-    return None if recipient.is_ascii or offers.utf8 else _NO_UTF8
-
-
-def rcpt(recipient: Address) -> bytes:
-    return f"RCPT TO:<{recipient}>\r\n".encode()
+    return None if recipient.isascii() or offers.utf8 else _NO_UTF8
 
 
 def prepare(copy: Copy, known: Halves) -> Transaction | Failed:
     """The transaction that `copy` asks for, or why no relay can ever have it: then a mistake of ours is in it."""
-    sender = address.parse(copy.mail_from) if copy.mail_from else None
-    if copy.mail_from and sender is None:
-        return _ours("the return path is not an address")
+    sender, recipients = copy.mail_from, copy.rcpt_to
+    are_plain = all(map(address.is_plain, recipients)) and (not sender or address.is_plain(sender))
     if not copy.head.endswith(b"\r\n\r\n") and not (copy.own and copy.head == b"\r\n"):
         return _ours("its header has no end")
     try:
-        own, head, body = half(copy.own), known.half(copy.head), known.half(copy.body)
+        own, head, body = half(copy.own) if copy.own else _NOTHING, known.half(copy.head), known.half(copy.body)
     except ValueError as error:
         return _ours(str(error))
-    recipients = tuple(map(address.parse, copy.rcpt_to))
     utf8_head = not (own.ascii and head.ascii) and _is_utf8(copy.own + copy.head)
-    is_plain = all(to is not None and to.is_ascii for to in recipients) and (sender is None or sender.is_ascii)
-    return Transaction(sender, recipients, (own, head, body), utf8_head, is_plain)
+    if are_plain:
+        return Transaction(sender, recipients, own, head, body, utf8_head, is_plain=bool(recipients))
+    said = _said(sender)
+    if sender and not said:
+        return _ours("the return path is not an address")
+    return Transaction(said, tuple(map(_said, recipients)), own, head, body, utf8_head, is_plain=False)
+
+
+def _said(text: str) -> str:
+    """The address as it is said on the wire; "" when it is none."""
+    known = address.parse(text)
+    return str(known) if known else ""
 
 
 def _ours(fault: str) -> Failed:
@@ -220,20 +231,23 @@ class Hearing:
         """How many of the first `recipients` the peer took."""
         if not self.answers or not self.answers[0].positive:
             return 0
-        return sum(answer.positive for answer in self.answers[1 : recipients + 1])
+        return [answer.code // 100 for answer in self.answers[1 : recipients + 1]].count(2)
 
-    def outcomes(self, recipients: int) -> list[Outcome]:
+    def outcomes(self, recipients: int) -> tuple[Outcome, ...]:
         """One outcome per recipient.
 
         What is refused at MAIL, DATA or the dot is refused for all whom RCPT did not refuse on their own.  Silence and
         hang-ups are Deferred; after the dot they are in doubt; before any answer to MAIL the relay is unreachable.
         """
         if not self.answers:
-            return [self._lost(unreachable=True)] * recipients
+            return (self._lost(unreachable=True),) * recipients
         if not self.answers[0].positive:
-            return [refusal(self.answers[0], unreachable=self.answers[0].code == 421)] * recipients
-        shared = self._shared(recipients) if self.accepted(recipients) else None
-        return [self._outcome(number, shared) for number in range(1, recipients + 1)]
+            return (refusal(self.answers[0], unreachable=self.answers[0].code == 421),) * recipients
+        accepted = self.accepted(recipients)
+        shared = self._shared(recipients) if accepted else None
+        if shared and accepted == recipients:
+            return (shared,) * recipients
+        return tuple(self._outcome(number, shared) for number in range(1, recipients + 1))
 
     def _outcome(self, number: int, shared: Outcome | None) -> Outcome:
         if number >= len(self.answers):
@@ -273,8 +287,10 @@ def refusal(answer: Answer, *, in_doubt: bool = False, unreachable: bool = False
 
 @lru_cache(maxsize=256)  # "250 2.1.5 Ok" is heard a million times
 def read_line(line: bytes) -> Answer | None:
-    """As `read_answer`, for a reply of one line; None when there are more to come, or this is none."""
-    return read_answer([line]) if LINE.match(line) and line[3:4] != b"-" else None
+    """As `read_answer`, for a line with its CR that is a reply; None for one of several, for a 421, and for none."""
+    said = line.removesuffix(b"\r")
+    is_reply = LINE.match(said) and said[3:4] != b"-" and not said.startswith(b"421")
+    return read_answer([said]) if is_reply else None
 
 
 def read_answer(lines: Sequence[bytes]) -> Answer:
