@@ -156,12 +156,13 @@ class Dialogue(asyncio.Protocol):
         begun, self._begun = self._begun is transaction, None
         wanted = len(to) + 2
         answers = await (self._hear(wanted, self._patience.envelope) if begun else self._envelope(transaction, to))
-        hearing = Hearing(answers)
-        self._unfinished = bool(answers) and answers[0].positive
-        if 3 in [answer.code // 100 for answer in answers[: wanted - 1]]:
+        digits = [answer.code // 100 for answer in answers[: wanted - 1]]  # what is said of MAIL and each RCPT
+        self._unfinished = digits[:1] == [2]
+        hearing = Hearing(answers, digits[1:].count(2) if self._unfinished else 0)
+        if 3 in digits:
             self._end(Why.NONSENSE, "answers MAIL or RCPT with a 3xx")
-        elif len(answers) == wanted:
-            await self._message(transaction, hearing, len(to), following)
+        elif len(answers) == wanted and self._goes_ahead(answers[-1]):
+            await (self._content(transaction, hearing, following) if hearing.accepted else self._empty())
         if self._ended:
             hearing.ended = self._ended
             self._begun = None
@@ -197,24 +198,18 @@ class Dialogue(asyncio.Protocol):
                 break
         return answers
 
-    async def _message(
-        self,
-        transaction: Transaction,
-        hearing: Hearing,
-        recipients: int,
-        following: Callable[[], Transaction | None],
-    ) -> None:
-        """DATA is answered."""
-        reply = hearing.answers[-1]
+    def _goes_ahead(self, reply: Answer) -> bool:
+        """Whether DATA is answered as it has to be for a message to follow."""
         if reply.code == 354:
             self._unfinished = False
-            if hearing.accepted(recipients):
-                await self._content(transaction, hearing, following)
-            else:  # RFC 2920 §3.1: the peer waits for a message to nobody, so it gets an empty one
-                self._say(b".\r\n", 1)
-                await self._hear(1, self._patience.final)
         elif reply.code < 400:
             self._end(Why.NONSENSE, f"answers DATA with {reply}")
+        return reply.code == 354
+
+    async def _empty(self) -> None:
+        """RFC 2920 §3.1: the peer waits for a message to nobody, so it gets an empty one."""
+        self._say(b".\r\n", 1)
+        await self._hear(1, self._patience.final)
 
     async def _content(
         self, transaction: Transaction, hearing: Hearing, following: Callable[[], Transaction | None]
@@ -230,7 +225,8 @@ class Dialogue(asyncio.Protocol):
             hearing.dotted = True
             behind = self._begin(following) if self._offers.pipelining else []
             self._say(b"".join((*written, b".\r\n", "".join(behind).encode())), 1 + len(behind))
-            hearing.final = next(iter(await self._hear(1, self._patience.final)), None)
+            if heard := await self._hear(1, self._patience.final):
+                hearing.final = heard[0]
         elif self._unasked and self._unasked.code >= 400:
             hearing.final = self._unasked  # refused before it was whole: the peer could not wait to say so
 

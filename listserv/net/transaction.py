@@ -26,13 +26,13 @@ LINE = re.compile(rb"[2-5][0-5][0-9](?:[ -]|\Z)")  # of a reply, without its end
 
 
 class Answer(NamedTuple):
-    """What the peer said to one command: the code, and its text in one clean line."""
+    """What the peer said to one command: the code, and the whole in one clean line."""
 
     code: int
-    text: str
+    said: str
 
     def __str__(self) -> str:
-        return f"{self.code} {self.text}".rstrip()
+        return self.said
 
     @property
     def positive(self) -> bool:
@@ -216,6 +216,7 @@ class Hearing:
     """What was heard during one transaction."""
 
     answers: list[Answer]  # to MAIL, each RCPT and DATA, as far as they came
+    accepted: int  # how many recipients the peer took
     final: Answer | None = None  # to the final dot
     dotted: bool = False  # the final dot was handed to the network
     ended: Ending | None = None  # why the session is over, if it is
@@ -227,12 +228,6 @@ class Hearing:
             return self.answers[0].code == 421
         return self.ended is not None and self.ended.why in (Why.CLOSED, Why.GOODBYE)
 
-    def accepted(self, recipients: int) -> int:
-        """How many of the first `recipients` the peer took."""
-        if not self.answers or not self.answers[0].positive:
-            return 0
-        return [answer.code // 100 for answer in self.answers[1 : recipients + 1]].count(2)
-
     def outcomes(self, recipients: int) -> tuple[Outcome, ...]:
         """One outcome per recipient.
 
@@ -243,9 +238,8 @@ class Hearing:
             return (self._lost(unreachable=True),) * recipients
         if not self.answers[0].positive:
             return (refusal(self.answers[0], unreachable=self.answers[0].code == 421),) * recipients
-        accepted = self.accepted(recipients)
-        shared = self._shared(recipients) if accepted else None
-        if shared and accepted == recipients:
+        shared = self._shared(recipients) if self.accepted else None
+        if shared and self.accepted == recipients:
             return (shared,) * recipients
         return tuple(self._outcome(number, shared) for number in range(1, recipients + 1))
 
@@ -256,8 +250,9 @@ class Hearing:
         if answer.positive:
             assert shared, "this recipient is among the accepted"
             return shared
-        if answer.code == 552 and not answer.text.startswith("5.2.") and self.accepted(number - 1):
-            return Deferred(str(answer))  # RFC 5321 §4.5.3.1.10: too many recipients, as old servers say it
+        some_before = any(before.positive for before in self.answers[1:number])
+        if answer.code == 552 and some_before and not answer.said.startswith("552 5.2."):
+            return Deferred(answer.said)  # RFC 5321 §4.5.3.1.10: too many recipients, as old servers say it
         return refusal(answer)
 
     def _shared(self, recipients: int) -> Outcome:
@@ -268,7 +263,7 @@ class Hearing:
             return refusal(self.answers[-1])
         if self.final is None:
             return self._lost(in_doubt=self.dotted)
-        return Sent(str(self.final)) if self.final.positive else refusal(self.final, in_doubt=self.final.code < 400)
+        return Sent(self.final.said) if self.final.positive else refusal(self.final, in_doubt=self.final.code < 400)
 
     def _lost(self, *, in_doubt: bool = False, unreachable: bool = False) -> Deferred:
         """No answer came, or none that makes sense."""
@@ -279,9 +274,9 @@ class Hearing:
 def refusal(answer: Answer, *, in_doubt: bool = False, unreachable: bool = False) -> Outcome:
     """Failed for a 5xx, Deferred for a 4xx and for what makes no sense here, such as a 354 to RCPT."""
     if answer.code >= 500:
-        return Failed(str(answer))
+        return Failed(answer.said)
     if answer.code >= 400:
-        return Deferred(str(answer), in_doubt, unreachable)
+        return Deferred(answer.said, in_doubt, unreachable)
     return Deferred(f"451 4.5.0 the relay gave an answer to another question: {answer}"[:MAX_REPLY_CHARS], in_doubt)
 
 
@@ -299,7 +294,8 @@ def read_answer(lines: Sequence[bytes]) -> Answer:
     if len(texts) > 1:
         status = texts[0].partition(" ")[0] + " "  # RFC 2034 §4 repeats the status in each line
         texts[1:] = [text.removeprefix(status) for text in texts[1:]]
-    return Answer(int(lines[0][:3]), clean(" ".join(texts))[: MAX_REPLY_CHARS - 4])
+    code = int(lines[0][:3])
+    return Answer(code, f"{code} {clean(' '.join(texts))}"[:MAX_REPLY_CHARS].rstrip())
 
 
 def clean(text: str) -> str:

@@ -381,7 +381,7 @@ class Deliverer:
 
     def _record(
         self, batch: Sequence[Delivery], outcomes: Sequence[Outcome], notice: int | None = None
-    ) -> Awaitable[None] | None:
+    ) -> asyncio.Future[None] | None:
         settled = delivering.settled(batch, outcomes, self._clock(), self._site.chance, notice)
         return self._recorder.finish(settled)
 

@@ -66,6 +66,7 @@ class Turns(Generic[T]):
         self._blocked = 0  # of `waiting`, for destinations that are FULL or HELD
         self._doubtful = 0  # under way to doubtful destinations
         self._typical = SLOW_SECONDS / SLOW_TIMES  # seconds: about as many took longer as took less
+        self._overdue = SLOW_SECONDS  # seconds: who takes longer is slow
 
     @property
     def able(self) -> int:
@@ -114,6 +115,7 @@ class Turns(Generic[T]):
             self._doubtful -= 1
             self._let_in()
         self._typical = max(0.001, self._typical * (1 + STEP if seconds > self._typical else 1 - STEP))
+        self._overdue = max(SLOW_SECONDS, SLOW_TIMES * self._typical)
         to.is_slow = seconds > self._overdue
         to.is_prompt = not to.is_slow
         to.window = min(float(self._lines), to.window + 1) if well else max(1.0, to.window / 2)
@@ -148,10 +150,6 @@ class Turns(Generic[T]):
             to.place = _Place.NOWHERE
         self._row = deque(to for to in self._row if to.place is _Place.IN_TURN)
         self._held = deque(to for to in self._held if to.place is _Place.HELD)
-
-    @property
-    def _overdue(self) -> float:
-        return max(SLOW_SECONDS, SLOW_TIMES * self._typical)
 
     def _most_doubtful(self, to: _Destination[T]) -> int:
         return max(1, self._lines // 2) if to.is_slow else max(1, self._lines * 3 // 4)
