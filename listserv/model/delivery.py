@@ -30,11 +30,13 @@ class Deferred:
 
     in_doubt     the peer was silent after the final dot: it may have the message (RFC 1047)
     unreachable  the next hop itself could not be talked to, so the next copy would fare no better
+    stalled      the transaction ended when this recipient's turn was: nothing is known against the others of it
     """
 
     reply: str
     in_doubt: bool = False
     unreachable: bool = False
+    stalled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

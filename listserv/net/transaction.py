@@ -245,7 +245,7 @@ class Hearing:
 
     def _outcome(self, number: int, shared: Outcome | None) -> Outcome:
         if number >= len(self.answers):
-            return self._lost()
+            return self._lost(stalled=number == len(self.answers))
         answer = self.answers[number]
         if answer.positive:
             assert shared, "this recipient is among the accepted"
@@ -265,10 +265,10 @@ class Hearing:
             return self._lost(in_doubt=self.dotted)
         return Sent(self.final.said) if self.final.positive else refusal(self.final, in_doubt=self.final.code < 400)
 
-    def _lost(self, *, in_doubt: bool = False, unreachable: bool = False) -> Deferred:
+    def _lost(self, *, in_doubt: bool = False, unreachable: bool = False, stalled: bool = False) -> Deferred:
         """No answer came, or none that makes sense."""
         assert self.ended, "answers are missing only when the session is over"
-        return Deferred(self.ended.text, in_doubt, unreachable or self.ended.why is Why.NONSENSE)
+        return Deferred(self.ended.text, in_doubt, unreachable or self.ended.why is Why.NONSENSE, stalled)
 
 
 def refusal(answer: Answer, *, in_doubt: bool = False, unreachable: bool = False) -> Outcome:

@@ -337,6 +337,8 @@ class Deliverer:
         first = outcomes[0]
         is_deferred = isinstance(first, Deferred) and not first.unreachable
         self._turns.ended(turn, well=not is_deferred)
+        if isinstance(outcomes[-1], Deferred):
+            self._beware(turn.work.deliveries, outcomes)
         self._notice(first)
         self._ended += len(outcomes)
         self._wake()
@@ -395,6 +397,12 @@ class Deliverer:
             self._in_hand_no_more([delivery.id for delivery in turn.work.deliveries])
         if forgotten:
             await self._set_aside(fault, forgotten[0].printed.edition.id, forgotten[0].deliveries)
+
+    def _beware(self, batch: Sequence[Delivery], outcomes: Sequence[Outcome]) -> None:
+        """Whoever held up others goes by himself from now on: they would never have their mail."""
+        for delivery, outcome in zip(batch, outcomes, strict=True):
+            if len(batch) > 1 and isinstance(outcome, Deferred) and outcome.stalled:
+                self._turns.beware(delivery.destination)
 
     def _notice(self, first: Outcome) -> None:
         """While the relay cannot be reached, claim nothing: rest, longer each time."""

@@ -77,11 +77,13 @@ class Turns(Generic[T]):
         known = self._known.get(name)
         return known is not None and known.is_slow
 
+    def beware(self, name: str) -> None:
+        """It held up others: it is slow, until something for it has ended."""
+        to = self._known.get(name) or self._make(name)
+        to.is_prompt, to.is_slow = False, True
+
     def put(self, name: str, work: T) -> None:
-        to = self._known.get(name)
-        if to is None:
-            self._forget_some()
-            to = self._known[name] = _Destination(name)
+        to = self._known.get(name) or self._make(name)
         to.waiting.append(work)
         self.waiting += 1
         if to.place is _Place.NOWHERE:
@@ -191,6 +193,11 @@ class Turns(Generic[T]):
             if to.place is _Place.HELD:
                 self._unblock(to)
                 return
+
+    def _make(self, name: str) -> _Destination[T]:
+        self._forget_some()
+        made = self._known[name] = _Destination(name)
+        return made
 
     def _forget_some(self) -> None:
         if len(self._known) >= 2 * REMEMBERED:

@@ -44,7 +44,7 @@ class World:
         self.data_answer: Scripted = ""  # to the final dot; what is not 2xx leaves no message here
         self.hang_after_dot = False  # the message is taken and kept, but never answered for (RFC 1047)
         self.delay = 0.0  # seconds before each reply
-        self.mute: set[str] = set()  # domains: a RCPT for them is never answered
+        self.mute: set[str] = set()  # domains: a RCPT for them is never answered, and nothing behind it
         self.extensions = ["8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", f"SIZE {size}"]
         self.extensions += ["PIPELINING"] if pipelining else []
         self.elsewhere: dict[str, int] = {}  # domain → port of another server here, which gets its mail from us
@@ -159,6 +159,7 @@ class Session(asyncio.Protocol):
         self.buffer = bytearray()
         self.in_data = False
         self.utf8 = False
+        self.is_mute = False
         self.secured = world.implicit
         self.mail_from: str | None = None
         self.rcpt_to: list[str] = []
@@ -188,7 +189,7 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         searched = max(0, len(self.buffer) - 4)
         self.buffer += data
-        while self.buffer and self.upgrade is None:
+        while self.buffer and self.upgrade is None and not self.is_mute:
             if not (self._content(searched) if self.in_data else self._command()):
                 return
             searched = 0
@@ -237,6 +238,7 @@ class Session(asyncio.Protocol):
 
     def _recipient(self, address: str) -> None:
         if address.rpartition("@")[2] in self.world.mute:
+            self.is_mute = True
             return
         if not address.isascii() and not self.utf8:
             self.world.faults.append(f"8-bit recipient {address!r} without SMTPUTF8")

@@ -151,6 +151,18 @@ async def test_every_ending_is_the_right_outcome(case: str, recipients: int, off
 
 
 @pytest.mark.parametrize("offers", [("PIPELINING",), ()], ids=["pipelining", "one by one"])
+@pytest.mark.parametrize("step", [Act.CLOSE, Act.HANG])
+async def test_whose_turn_it_was_when_all_ended_is_known(step: Act, offers: tuple[str, ...]) -> None:
+    async with Peer({"RCPT": ["250 ok", "550 5.1.1 gone", step]}, offers=offers) as peer:
+        relay = relay_to(peer.port, HASTE if step is Act.HANG else CALM)
+        outcomes = await relay.send(copy(recipients=tuple(f"m{number}@a.example" for number in range(5))))
+        await relay.close(1)
+    assert [isinstance(outcome, Deferred) and outcome.stalled for outcome in outcomes] == [False] * 2 + [True] + [
+        False
+    ] * 2
+
+
+@pytest.mark.parametrize("offers", [("PIPELINING",), ()], ids=["pipelining", "one by one"])
 @pytest.mark.parametrize(
     ("step", "kind", "text"),
     [

@@ -87,6 +87,31 @@ async def test_destinations_that_say_nothing_delay_no_other(url: str, folder: Pa
 
 
 @pytest.mark.parametrize("pipelining", [True, False])
+async def test_who_shares_a_transaction_with_a_silent_one_shares_it_once(
+    url: str, folder: Path, pipelining: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience = Patience(envelope=0.5)
+    monkeypatch.setattr(relay, "Patience", lambda: patience)
+    async with house(url, folder, world=World(pipelining=pipelining)) as here:
+        # given a next hop that never answers for one of three who go in one transaction
+        here.group(OLD, [ADA, "mia@mute.example", BOB], delivery="bulk")
+        here.world.mute = {"mute.example"}
+        assert (await here.post(ADA, OLD)).startswith("250")
+        await until(lambda: tried(here) == 3)
+        assert here.world.count == 0
+
+        # when all three are tried again, and there is time enough for who answers
+        object.__setattr__(patience, "envelope", 2 * PATIENCE)
+        here.clock.ahead += timedelta(minutes=1)
+        here.ring()
+
+        # then he goes alone, and the others have it
+        await until(lambda: here.states() == {ADA: "sent", "mia@mute.example": "taken", BOB: "sent"})
+        assert here.world.count == 2
+        await here.world.down()
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
 @pytest.mark.parametrize("delivery", ["personal", "bulk"])
 async def test_silence_after_the_dot_is_not_tried_again_before_ten_minutes_are_over(
     folder: Path, delivery: str, pipelining: bool, monkeypatch: pytest.MonkeyPatch

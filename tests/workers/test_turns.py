@@ -121,6 +121,16 @@ def test_who_was_prompt_and_hangs_now_counts_among_the_slow() -> None:
     assert here.turns.is_slow("a.example")
 
 
+def test_who_held_up_others_is_slow_until_it_has_answered() -> None:
+    here = Hands()
+    here.turns.beware("mute.example")
+    assert here.turns.is_slow("mute.example")
+    here.given("mute.example", 1)
+    here.take_all()
+    here.end()
+    assert not here.turns.is_slow("mute.example")
+
+
 def test_where_all_take_long_nobody_is_slow() -> None:
     here = Hands()
     for n in range(100):
