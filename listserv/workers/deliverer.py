@@ -305,7 +305,7 @@ class Deliverer:
 
         So the relay's answers to the first are heard while the others are still being stamped.
         """
-        while self._turns.able and self._idle:
+        while self._idle and self._turns.able:
             idle = self._idle.popleft()
             if not idle.done():
                 idle.set_result(None)

@@ -7,7 +7,7 @@ from email_validator import EmailNotValidError, validate_email
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from listserv.model.address import MAX_OCTETS, Address, domain_name, parse
+from listserv.model.address import MAX_OCTETS, Address, domain_name, is_plain, parse
 
 L63 = "a" * 63
 
@@ -97,6 +97,7 @@ TEXTS = st.text() | PIECES | st.builds("{}@{}".format, PIECES, PIECES) | st.buil
 @example("a@[IPv6:::1%x]")
 def test_whatever_the_text_is_an_address_is_safe_in_a_path_and_means_itself(text: str) -> None:
     known = parse(text)
+    assert not is_plain(text) or (text.isascii() and str(known) == text)
     if known is None:
         return
     assert parse(str(known)) == known
@@ -129,6 +130,7 @@ def test_email_validator_thinks_the_same_of_plain_addresses(local: str, domain: 
     # it refuses besides, on purpose, what is no name of the public DNS: those are ordinary here
     text = f"{local}@{domain}.com"
     known = parse(text)
+    assert is_plain(text) is (known is not None)
     if _second_opinion(text):
         assert known is not None
     elif "--" not in domain:  # labels with hyphens in the third and fourth place, and A-labels that are none
