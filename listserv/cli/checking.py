@@ -56,7 +56,7 @@ def _findings(place: Place, no_dns: bool) -> Iterator[Finding]:
         for fault in faults.faults:
             yield wrong("configuration", str(fault), "config/listserv.toml explains every key")
         return
-    yield ok("configuration", str(path))
+    yield checkup.configuration(path)
     yield from _house(settings, no_dns)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import ssl
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
+from listserv.cli.database import bare, passwords
 from listserv.cli.dkim import same_record
 from listserv.keyring import Key, Keyring
 from listserv.net import lookup, probe
@@ -63,6 +65,21 @@ def wrong(what: str, detail: str, mend: str) -> Finding:
     return Finding(Status.WRONG, what, detail, mend)
 
 
+def configuration(path: Path) -> Finding:
+    """The file, which is sound; nobody else may read it when the database's password stands in it."""
+    if _holds_password(path) and _is_open(path):
+        mend = f"{CLOSE}, or leave the password to libpq (?passfile=/PATH)"
+        return wrong("configuration", f"{path} holds the database's password and can be read by everybody", mend)
+    return ok("configuration", str(path))
+
+
+def _holds_password(path: Path) -> bool:
+    """Whether [database] url has one, in front of its host or among its options."""
+    said = tomllib.loads(path.read_text("utf-8")).get("database", {}).get("url", "")
+    url = make_url(said) if said else None
+    return url is not None and bool(url.password or passwords(url))
+
+
 def folder(settings: Settings) -> Findings:
     """data_dir: there, ours, and with space."""
     path = settings.site.data_dir
@@ -81,7 +98,7 @@ def folder(settings: Settings) -> Findings:
 def database(settings: Settings, now: datetime) -> Findings:
     """Reachable, at our version, durable; and the clock beside its clock."""
     url = make_url(settings.database.url)
-    where = url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
+    where = url.database if url.get_backend_name() == "sqlite" else bare(url).render_as_string()
     db = Database(settings.database.url)
     try:
         if fault := is_reachable(db):

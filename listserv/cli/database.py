@@ -169,15 +169,25 @@ def _copy(database: Path, target: Path) -> None:
         raise click.ClickException(f"backup: {fault}") from None
 
 
+def bare(url: URL) -> URL:
+    """Without a password, which libpq takes in front of the host and among the options."""
+    return url.set(password=None).difference_update_query(passwords(url))
+
+
+def passwords(url: URL) -> list[str]:
+    """The options that are one."""
+    return [name for name in url.query if name.endswith("password")]
+
+
 def _dump(url: URL, target: Path) -> None:
     """What pg_dump says of this database; the password goes by the environment, never by the command line."""
-    plain = url.set(drivername="postgresql", password=None)
+    plain, password = bare(url).set(drivername="postgresql"), url.password or url.query.get("password")
     if shutil.which("pg_dump") is None:
         said = plain.render_as_string(hide_password=False)
         raise click.ClickException(
             f"pg_dump is not installed here; where it is, run: pg_dump --format=custom --file=FILE '{said}'"
         )
-    environment = dict(os.environ) | ({"PGPASSWORD": str(url.password)} if url.password else {})
+    environment = dict(os.environ) | ({"PGPASSWORD": str(password)} if password else {})
     command = ["pg_dump", "--format=custom", "--no-password", "--file", str(target), plain.render_as_string()]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:

@@ -24,6 +24,7 @@ _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}\
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,500}\Z")
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})\Z")
 _PASSWORD = re.compile(r"(//[^/:@]*:).*@")
+_OPTION = re.compile(r"([?&]\w*password=)[^&\"]*")  # among the options of a database's URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Kind(Generic[T]):
 def shown(value: object) -> str:
     """The value as the file has it, without a password and of bearable length."""
     text = _PASSWORD.sub(r"\1…@", json.dumps(value, ensure_ascii=False, default=str))
+    text = _OPTION.sub(r"\1…", text)
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 

@@ -227,6 +227,21 @@ def test_a_secret_that_everybody_may_read_is_wrong(ready: Shell) -> None:
         assert "can be read by everybody" in seen[what]["detail"]
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg://u:canary@127.0.0.1:1/x", "postgresql+psycopg://127.0.0.1:1/x?password=canary"]
+)
+def test_a_configuration_with_a_password_that_everybody_may_read_is_wrong(ready: Shell, url: str) -> None:
+    path = Path(ready.config)
+    path.chmod(0o644)
+    assert found(ready, "--no-dns")["configuration"]["status"] == "ok"
+    path.write_text(path.read_text().replace("sqlite:///listserv.db", url))
+    result = ready.run("check", "--no-dns")
+    assert f"WRONG   configuration: {path} holds the database's password and can be read by everybody" in result.stdout
+    assert "canary" not in result.stdout + result.stderr
+    path.chmod(0o640)
+    assert found(ready, "--no-dns")["configuration"]["status"] == "ok"
+
+
 def test_a_clock_that_was_set_back_is_wrong() -> None:
     now = datetime(2026, 11, 22, 10, tzinfo=UTC)
     assert checkup.clock(now, now - timedelta(days=3)).status is Status.OK

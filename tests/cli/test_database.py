@@ -118,3 +118,26 @@ def test_without_pg_dump_one_line_says_what_to_run(
     assert "run: pg_dump --format=custom" in line
     assert not (folder / "backup.dump").exists()
     server.drop(url)
+
+
+def test_a_password_goes_to_pg_dump_by_the_environment_wherever_the_url_has_it(
+    server: Postgres, folder: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a pg_dump that says how it was called
+    program, said = folder / "pg_dump", folder / "said"
+    program.write_text(f'#!/bin/sh\necho "$@" > {said}\necho "$PGPASSWORD" >> {said}\nexit 1\n')
+    program.chmod(0o755)
+    url = server.database()
+    shell = Shell.at(folder, f"{url}?password=canary", keys)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+    # then nobody reads the password in the list of processes
+    shell.fails("db", "backup", str(folder / "backup.dump"))
+    arguments, password = said.read_text().splitlines()
+    assert "canary" not in arguments
+    assert password == "canary"
+
+    # nor in what is said without a pg_dump
+    monkeypatch.setenv("PATH", str(folder / "empty"))
+    assert "canary" not in shell.fails("db", "backup", str(folder / "backup.dump"))[0]
+    server.drop(url)

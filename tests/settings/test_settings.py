@@ -270,6 +270,8 @@ def test_deep_nesting_is_a_fault(tmp_path):
 def test_no_password_is_shown(tmp_path):
     path = write(tmp_path, '[database]\nurl = "mysql://ada:geheim@db/lists"')
     assert "geheim" not in faults_of(path)[0]
+    path = write(tmp_path, '[database]\nurl = "mysql://db/lists?password=geheim&sslpassword=geheim"')
+    assert "geheim" not in faults_of(path)[0]
     good = Settings.default(tmp_path, {"database": {"url": "postgresql://ada:geheim@db/lists"}})
     assert "geheim" not in repr(good)
 
