@@ -45,6 +45,7 @@ COMPONENTS = {
         Component("postfix", "postfix", "postfix", ("/usr/sbin",)),
         Component("swaks", "swaks", "swaks"),
         Component("strace", "strace", "strace"),
+        Component("systemd", "systemd", "systemd-analyze"),
         Component("chromium", "chromium", "chromium", ("/usr/bin",)),
     )
 }
@@ -75,6 +76,11 @@ def needs_swaks() -> Path:
 
 def needs_strace() -> Path:
     return require("strace")
+
+
+def needs_systemd() -> Path:
+    """systemd-analyze; no systemd has to run."""
+    return require("systemd")
 
 
 def needs_chromium() -> Path:
