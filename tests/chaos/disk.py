@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from tests.chaos.kills import Progress, lives
-from tests.chaos.ledger import BOUND, Account, Tally, account, until
+from tests.chaos.kills import TRIES, Calls, Progress, measured
+from tests.chaos.ledger import BOUND, PATIENT, Account, Tally, account, until
 from tests.chaos.nursery import Nurse
-from tests.chaos.points import inject
+from tests.chaos.points import inject, lives
 from tests.chaos.volume import Volume, volume
 from tests.kit import postgres
 from tests.kit.postgres import Postgres
@@ -24,7 +24,7 @@ MEGABYTES = {"sqlite": 32, "postgresql": 128}
 ROOM = 300_000  # octets that are left at most on a disk that is about to be full
 LARGEST = 10_000  # [smtp] max_message_bytes: below twice as much room mail is refused before anything is written
 FAULTS = (("fdatasync,fsync", "error=EIO"), ("pwrite64", "error=ENOSPC"), ("pwrite64", "error=EIO"))
-REACH = 30
+LOADS = 6  # at most for a fault; two when it happens in time
 SMALL_SITE = {"smtp": {"max_message_bytes": LARGEST}}
 
 Harm = Callable[[Account, "Disk", random.Random], Awaitable[bool]]
@@ -37,10 +37,19 @@ class Disk:
         self.volume = volume
         self.server = server
 
+    def writers(self, here: Account) -> list[int]:
+        """Who writes the database."""
+        return self.server.pids() if self.server else [here.there.pid]
+
     async def mend(self) -> None:
-        """PostgreSQL does not start again by itself when it had no room to recover."""
-        if self.server and not any(map(lives, self.server.pids()[:1])):
-            await asyncio.to_thread(self.server.restart)
+        """PostgreSQL does not start again by itself when it could not recover, and may find that out late."""
+        if self.server is None:
+            return
+        async with asyncio.timeout(PATIENT):
+            while not await asyncio.to_thread(self.server.answers):
+                if not any(map(lives, self.server.pids()[:1])):
+                    await asyncio.to_thread(self.server.restart)
+                await asyncio.sleep(0.1)
 
 
 async def faults(
@@ -52,27 +61,32 @@ async def faults(
     seed: int = 1,
     progress: Progress = lambda _: None,
 ) -> Tally:
-    """System calls that fail once, or for a while."""
-    chance, reached = random.Random(seed), 0
+    """System calls that fail once, or for a while, until `points` have failed."""
+    chance, tried, reached = random.Random(seed), 0, 0
     async with account(nurse, url, folder) as here:
         await here.there.start(300)
-        for _ in range(points):
-            reached += await _fail(here, Disk(None, server), chance)
-            progress(1)
+        disk = Disk(None, server)
+        calls = await measured(here, {"writers": disk.writers(here)}, 2, LOAD)
+        while reached < points and tried < TRIES * points:
+            hit = await _fail(here, disk, chance, calls["writers"])
+            tried, reached = tried + 1, reached + hit
+            progress(hit)
         await here.look()
-        return here.tally(points, reached)
+        if reached < points:
+            here.broken.append(f"{reached} of {points} points were reached in {tried} tries")
+        return here.tally(tried, reached)
 
 
-async def _fail(here: Account, disk: Disk, chance: random.Random) -> bool:
-    """Whether anybody noticed."""
-    before = sum(here.refusals.values())
+async def _fail(here: Account, disk: Disk, chance: random.Random, often: Calls) -> bool:
+    """Whether a call has failed."""
     calls, error = chance.choice(FAULTS)
-    first = chance.randint(1, REACH)
+    first = chance.randint(1, max(often.get(call, 1) for call in calls.split(",")))
     when = str(first) if chance.random() < 0.5 else f"{first}+"
-    pids = disk.server.pids() if disk.server else [here.there.pid]
-    point = await inject(pids, calls, error, when)
-    await here.post(LOAD)
-    await here.post(LOAD)
+    point = await inject(disk.writers(here), calls, error, when, record=here.there.folder / "calls")
+    for load in range(LOADS):
+        await here.post(LOAD)
+        if load and point.happened():
+            break
     await point.lift()
     if not here.there.is_running:
         here.broken.append(f"{calls} with {error} was the end of the daemon")
@@ -80,7 +94,7 @@ async def _fail(here: Account, disk: Disk, chance: random.Random) -> bool:
     await disk.mend()
     await here.settle()
     here.harmed(1, BOUND)
-    return sum(here.refusals.values()) > before
+    return point.happened()
 
 
 async def matrix(

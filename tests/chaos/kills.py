@@ -9,23 +9,44 @@ import json
 import os
 import random
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.ledger import BOUND, LINES, UNRECORDED, Account, Tally, account, until
+from listserv.supervisor import FILE as KEPT
+from tests.chaos.ledger import BOUND, LINES, PATIENT, UNRECORDED, Account, Tally, account, until
 from tests.chaos.nursery import Nurse
-from tests.chaos.points import Point, inject
+from tests.chaos.points import Point, count, inject, lives
 
-DISK = {"fdatasync": 8, "pwrite64": 70}  # calls to choose from, and how many of them a life has about
-WIRE = {"sendto,sendmsg": 40, "recvfrom,recvmsg": 40}
-LOG = {"fdatasync": 3, "write": 8}
-LOAD = 6  # letters at once; twice in a life
+DISK = ("fdatasync", "fsync", "pwrite64")
+WIRE = (
+    "sendto",
+    "sendmsg",
+    "recvfrom",
+    "recvmsg",
+    "read",
+    "write",
+)  # uvloop has the last two, asyncio and libpq the others
+ONLY = "daemon"
+LOAD = 6  # letters at once
+LOADS = 6  # at most in a life; two when nobody kills it
+FEWEST = 2  # what a thread does once in a life it may not do in the next
 RESTED = 40  # points between two looks at everything
 AT_START = 8  # one point in so many lies between the first instruction and “ready”
-START_SECONDS = 0.12
+TRIES = 3  # for each point, until enough were reached
 
 Progress = Callable[[int], None]
+Calls = Mapping[str, int]  # system call → how often its busiest thread makes it
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A life in which nobody comes to harm: points are drawn from what its processes do."""
+
+    start: float  # seconds from the first instruction to “ready”
+    calls: Mapping[str, Calls]  # by process
 
 
 async def matrix(
@@ -36,49 +57,82 @@ async def matrix(
     processes: int = 1,
     seed: int = 1,
     progress: Progress = lambda _: None,
+    reach: Reach | None = None,
 ) -> Tally:
-    """Kills until `points` were tried."""
+    """Kills until `points` were reached; without `reach` it is measured first."""
     chance, tried, reached = random.Random(seed), 0, 0
     async with account(nurse, url, folder, workers={"processes": processes}) as here:
-        rested = 0
-        while tried < points:
-            life = _life_of_one if processes == 1 else _life_of_several
-            more, hit = await life(here, chance)
+        rested, life = 0, _life_of_one if processes == 1 else _life_of_several
+        reach = reach or await _measured(here)
+        while reached < points and tried < TRIES * points:
+            more, hit = await life(here, chance, reach)
             tried, reached = tried + more, reached + hit
-            progress(more)
-            if tried - rested >= RESTED or tried >= points:
-                rested = tried
+            progress(hit)
+            if reached - rested >= RESTED:
+                rested = reached
                 await rest(here)
+        await rest(here)
+        if reached < points:
+            here.broken.append(f"{reached} of {points} points were reached in {tried} tries")
         return here.tally(tried, reached)
 
 
 async def rest(here: Account) -> None:
     """A daemon that nobody harms: it mends everything."""
-    await here.there.start(300)
+    await here.there.start(PATIENT)
     await here.look()
     await here.there.stop()
 
 
-async def _life_of_one(here: Account, chance: random.Random) -> tuple[int, int]:
-    """Points tried and reached.  Who survives the load is killed at its end."""
+async def _measured(here: Account) -> Reach:
+    """The second life: the first makes what is made once."""
+    await here.there.start(PATIENT)
+    await here.there.stop()
+    began = time.monotonic()
+    await here.there.start(PATIENT)
+    start = time.monotonic() - began
+    found = await measured(here, {name: [pid] for name, pid in everyone(here).items()}, 2)
+    await here.there.stop()
+    return Reach(start, found)
+
+
+async def measured(
+    here: Account, whom: Mapping[str, Sequence[int]], loads: int, letters: int = LOAD
+) -> dict[str, Calls]:
+    """What these processes (name → pids) do meanwhile."""
+    calls = ",".join(DISK + WIRE)
+    points = [await count(pids, calls, here.there.folder / f"calls of {name}") for name, pids in whom.items()]
+    for _ in range(loads):
+        await here.post(letters)
+    await here.settle()
+    for point in points:
+        await point.lift()
+    return dict(zip(whom, (_often(point.counted()) for point in points), strict=True))
+
+
+def _often(calls: Calls) -> Calls:
+    return {call: times for call, times in calls.items() if times >= FEWEST}
+
+
+async def _life_of_one(here: Account, chance: random.Random, reach: Reach) -> tuple[int, int]:
+    """Points tried and reached.  Who survives all loads is killed at their end."""
     if chance.randrange(AT_START) == 0:
-        return 1, await _stillborn(here, chance)
-    await here.there.start(300)
-    point = await _aim(here, here.there.pid, chance)
-    await here.post(LOAD)
-    await here.post(LOAD)
-    await _first(point.over(), _quiet(here))
-    reached = not here.there.is_running
+        return 1, await _stillborn(here, chance, reach)
+    await here.there.start(PATIENT)
+    pid = here.there.pid
+    point = await _aim(pid, chance, reach.calls[ONLY])
+    await _work_until(here, lambda: not lives(pid), point.over())
+    reached = not lives(pid)
     await _end(here, BOUND)
     await point.over()
     return 1, reached
 
 
-async def _stillborn(here: Account, chance: random.Random) -> int:
+async def _stillborn(here: Account, chance: random.Random, reach: Reach) -> int:
     """Killed while it starts: what it was to repair is for the next one."""
-    starting = asyncio.create_task(here.there.start(300))
-    await asyncio.sleep(chance.uniform(0.01, START_SECONDS))
+    starting = asyncio.create_task(here.there.start(PATIENT))
     await until(lambda: here.there.is_running)
+    await asyncio.sleep(chance.uniform(0.0, reach.start))
     await _end(here, BOUND)
     with suppress(AssertionError):
         await starting
@@ -86,20 +140,20 @@ async def _stillborn(here: Account, chance: random.Random) -> int:
     return 1
 
 
-async def _life_of_several(here: Account, chance: random.Random) -> tuple[int, int]:
+async def _life_of_several(here: Account, chance: random.Random, reach: Reach) -> tuple[int, int]:
     """Each child has a point, and is started again by its parent, whose end is the last point."""
-    await here.there.start(300)
+    await here.there.start(PATIENT)
     before = children(here)
-    points = [await _aim(here, pid, chance, only=name) for name, pid in before.items()]
-    await here.post(LOAD)
-    await here.post(LOAD)
-    await _first(asyncio.gather(*(point.over() for point in points)), _quiet(here))
+    points = [await _aim(pid, chance, reach.calls[name]) for name, pid in before.items()]
+    await _work_until(
+        here,
+        lambda: not any(map(lives, before.values())),
+        asyncio.gather(*(point.over() for point in points)),
+    )
     dead = [name for name, pid in before.items() if not lives(pid)]
     for point in points:
         await point.lift()
-    async with asyncio.timeout(60):
-        while not await _answers(here):
-            await asyncio.sleep(0.02)
+    await _open(here)
     posting = asyncio.create_task(here.post(LOAD))
     await asyncio.sleep(chance.uniform(0.0, 0.15))
     every = list(children(here).values())
@@ -109,38 +163,54 @@ async def _life_of_several(here: Account, chance: random.Random) -> tuple[int, i
     return len(before) + 1, len(dead) + 1
 
 
+async def _work_until(here: Account, dead: Callable[[], bool], over: Awaitable[object]) -> None:
+    """Letters, until all points are reached: then `over` is there as well."""
+    ending = asyncio.ensure_future(over)
+    for load in range(LOADS):
+        await _open(here, dead)
+        if dead():
+            break
+        await here.post(LOAD)
+        if load:
+            quiet = asyncio.ensure_future(_quiet(here))
+            await asyncio.wait((ending, quiet), return_when=asyncio.FIRST_COMPLETED)
+            quiet.cancel()
+            await asyncio.gather(quiet, return_exceptions=True)
+    ending.cancel()
+    await asyncio.gather(ending, return_exceptions=True)
+
+
+async def _open(here: Account, dead: Callable[[], bool] = lambda: False) -> None:
+    """Back when it takes letters, after a while if it is being started again; or when nobody is there who would."""
+    async with asyncio.timeout(PATIENT):
+        while not dead() and not await _answers(here):
+            await asyncio.sleep(0.02)
+
+
 async def _end(here: Account, bound: int, deaths: int = 1, children: list[int] | None = None) -> None:
     """kill -9, if it is not dead yet; back when all that it has sent is there."""
     child = here.there.child
     assert child is not None
     child.kill()
     await child.wait()
-    assert await until(lambda: not any(map(lives, children or [])), 10), "children outlive their parent"
+    assert await until(lambda: not any(map(lives, children or []))), "children outlive their parent"
     await here.ended(deaths, bound)
 
 
-async def _aim(here: Account, pid: int, chance: random.Random, only: str = "") -> Point:
+async def _aim(pid: int, chance: random.Random, calls: Calls) -> Point:
     """A call that this process makes, and the how manieth of them."""
-    sqlite = here.there.url.startswith("sqlite")
-    reach = {**WIRE, **(DISK if sqlite else LOG)}
-    if only.startswith("delivery"):
-        reach = {**WIRE, **(DISK if sqlite else {})}
-    calls = chance.choice(list(reach))
-    number = chance.randint(1, max(1, reach[calls] // (2 if only else 1)))
-    return await inject([pid], calls, "signal=KILL", str(number))
+    call = chance.choice(sorted(calls))
+    return await inject([pid], call, "signal=KILL", str(chance.randint(1, calls[call])))
+
+
+def everyone(here: Account) -> dict[str, int]:
+    """Name → pid of those that work: the children, or the only one."""
+    return children(here) if (here.data / KEPT).exists() else {ONLY: here.there.pid}
 
 
 def children(here: Account) -> dict[str, int]:
     """Name → pid, as their parent has written it down."""
-    return {one["name"]: one["pid"] for one in json.loads((here.data / "processes.json").read_text())}
-
-
-def lives(pid: int) -> bool:
-    """A zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    return {one["name"]: one["pid"] for one in json.loads((here.data / KEPT).read_text())}
 
 
 def signal_to(pid: int, number: signal.Signals) -> None:
@@ -153,14 +223,6 @@ async def _answers(here: Account) -> bool:
         (await here.there.enter()).close()
         return True
     return False
-
-
-async def _first(*waits) -> None:  # type: ignore[no-untyped-def]
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _quiet(here: Account) -> None:

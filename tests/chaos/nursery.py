@@ -1,20 +1,24 @@
 """Daemons without the half second that Python takes to read their code: a process that has read it forks them.
 
-    async with nursery() as nurse:
-        child = await nurse.bear(config, stderr)     # as asyncio's Process: pid, returncode, stdout, wait, kill …
+    with ward() as channel:
+        async with nursing(channel) as nurse:
+            child = await nurse.bear(config, stderr, "run")     # as asyncio's Process: pid, stdout, wait, kill …
 
-What is forked is what `listserv --config CONFIG run` is after its imports: no thread, no loop, no file is open before.
+What is forked is what `listserv --config CONFIG run`, or another command, is after its imports: no thread, no loop, no
+file is open before.
 """
 
 import asyncio
+import faulthandler
 import gc
 import json
 import os
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,9 +63,9 @@ class Nurse:
     overs: dict[int, asyncio.Future[int]] = field(default_factory=dict)
     one_by_one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def bear(self, config: Path, stderr: Path) -> Born:
+    async def bear(self, config: Path, stderr: Path, *arguments: str) -> Born:
         ours, theirs = os.pipe()
-        asked = json.dumps([str(config), str(stderr)]).encode()
+        asked = json.dumps([str(stderr), "--config", str(config), *arguments]).encode()
         async with self.one_by_one:
             socket.send_fds(self.channel, [asked], [theirs])
             os.close(theirs)
@@ -76,7 +80,7 @@ class Nurse:
         if code is None:
             self._over(pid)
             self.births.put_nowait(pid)
-        elif pid:
+        elif pid in self.overs:
             self.overs.pop(pid).set_result(code)
 
     def _over(self, pid: int) -> asyncio.Future[int]:
@@ -93,27 +97,43 @@ class Quick(Process):
 
     async def start(self, seconds: float = 60.0) -> None:
         assert self.nurse is not None
-        born = await self.nurse.bear(self.config, self.stderr)
+        born = await self.nurse.bear(self.config, self.stderr, "run")
         self.child = born  # type: ignore[assignment]
         said = await asyncio.wait_for(born.stdout.readline(), seconds)
         assert said.startswith(b"ready"), self.stderr.read_text()[-3000:]
 
+    async def shell(self, *arguments: str) -> str:
+        """What a command beside the daemon prints."""
+        assert self.nurse is not None
+        born = await self.nurse.bear(self.config, self.stderr, *arguments)
+        said = await born.stdout.read()
+        assert await born.wait() == 0, self.stderr.read_text()[-3000:]
+        return said.decode()
 
-@asynccontextmanager
-async def nursery() -> AsyncIterator[Nurse]:
-    """At its end every daemon that was forked is killed."""
+
+@contextmanager
+def ward() -> Iterator[socket.socket]:
+    """The process that forks, by its channel; at its end every daemon that was forked is killed."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-m", "tests.chaos.nursery", str(theirs.fileno())]
-    started = await asyncio.create_subprocess_exec(*command, pass_fds=[theirs.fileno()], cwd=ROOT, env=environment())
+    started = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=ROOT, env=environment())
     theirs.close()
-    nurse, loop = Nurse(ours), asyncio.get_running_loop()
-    loop.add_reader(ours, nurse.hear)
+    try:
+        yield ours
+    finally:
+        ours.close()
+        started.wait()
+
+
+@asynccontextmanager
+async def nursing(channel: socket.socket) -> AsyncIterator[Nurse]:
+    """In this event loop."""
+    nurse, loop = Nurse(channel), asyncio.get_running_loop()
+    loop.add_reader(channel, nurse.hear)
     try:
         yield nurse
     finally:
-        loop.remove_reader(ours)
-        ours.close()
-        await started.wait()
+        loop.remove_reader(channel)
 
 
 def main(channel: socket.socket) -> None:
@@ -143,7 +163,7 @@ def main(channel: socket.socket) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _fork(channel: socket.socket, others: list[socket.socket], stdout: int, config: str, stderr: str) -> int:
+def _fork(channel: socket.socket, others: list[socket.socket], stdout: int, stderr: str, *arguments: str) -> int:
     pid = os.fork()
     if pid:
         os.close(stdout)
@@ -157,9 +177,10 @@ def _fork(channel: socket.socket, others: list[socket.socket], stdout: int, conf
     os.dup2(stdout, 1)
     os.close(stdout)
     os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
+    faulthandler.register(signal.SIGUSR2)  # what hangs says where
     code = 1
     try:
-        _listserv(["--config", config, "run"])
+        _listserv(list(arguments))
     except SystemExit as over:
         code = int(over.code or 0)
     finally:
@@ -188,7 +209,8 @@ def _read_code() -> None:
 
     for name in (
         "listserv.cli.running", "listserv.daemon", "listserv.supervisor", "listserv.node", "listserv.store.upgrade",
-        "sqlalchemy.dialects.sqlite.pysqlite", "sqlalchemy.dialects.postgresql.psycopg", "psycopg_binary",
+        "listserv.cli.queue", "sqlalchemy.dialects.sqlite.pysqlite", "sqlalchemy.dialects.postgresql.psycopg",
+        "psycopg_binary", "uvloop",
     ):  # fmt: skip
         with suppress(ImportError):
             importlib.import_module(name)

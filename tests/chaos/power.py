@@ -5,15 +5,15 @@ disk is copied as it is, and everything is killed; the copy takes the disk's pla
 """
 
 import asyncio
-import os
 import random
 import signal
 from contextlib import nullcontext
 from pathlib import Path
 
-from tests.chaos.kills import Progress, children, lives, signal_to
+from tests.chaos.kills import TRIES, Progress, everyone, rest, signal_to
 from tests.chaos.ledger import BOUND, UNRECORDED, Account, Tally, account, until
 from tests.chaos.nursery import Nurse
+from tests.chaos.points import lives
 from tests.chaos.volume import Volume, volume
 from tests.kit import postgres
 from tests.kit.postgres import Postgres
@@ -34,8 +34,8 @@ async def matrix(
     seed: int = 1,
     progress: Progress = lambda _: None,
 ) -> Tally:
-    """So many cuts; `reached` are those in which the unsynced file was lost as well, and so had to be."""
-    chance, reached = random.Random(seed), 0
+    """Until so many cuts were reached: those in which the unsynced file was lost as well, and so had to be."""
+    chance, tried, reached = random.Random(seed), 0, 0
     with volume(folder, MEGABYTES) as disk:
         data = disk.path / "data"
         data.mkdir()
@@ -44,16 +44,18 @@ async def matrix(
         with server as running:
             url = running.database() if running else "sqlite:///listserv.db"
             async with account(nurse, url, folder, data, workers={"processes": processes}) as here:
-                os.sync()
-                for point in range(1, points + 1):
+                disk.sync()
+                while reached < points and tried < TRIES * points:
                     await here.there.start(300)
-                    reached += await _cut(here, disk, running, chance, processes)
-                    progress(1)
-                    if point % RESTED == 0 or point == points:
-                        await here.there.start(300)
-                        await here.look()
-                        await here.there.stop()
-                return here.tally(points, reached)
+                    hit = await _cut(here, disk, running, chance, processes)
+                    tried, reached = tried + 1, reached + hit
+                    progress(hit)
+                    if tried % RESTED == 0:
+                        await rest(here)
+                await rest(here)
+                if reached < points:
+                    here.broken.append(f"{reached} of {points} cuts were reached in {tried} tries")
+                return here.tally(tried, reached)
 
 
 async def _cut(here: Account, disk: Volume, server: Postgres | None, chance: random.Random, processes: int) -> bool:
@@ -62,11 +64,7 @@ async def _cut(here: Account, disk: Volume, server: Postgres | None, chance: ran
     unsynced.write_text("not yet on the disk")
     posting = [asyncio.create_task(here.post(LOAD))]
     await asyncio.sleep(chance.uniform(FIRST_SECONDS, LONGEST_SECONDS))
-    everybody = [
-        here.there.pid,
-        *(children(here).values() if processes > 1 else ()),
-        *(server.pids() if server else ()),
-    ]
+    everybody = {here.there.pid, *everyone(here).values(), *(server.pids() if server else ())}
     for pid in everybody:
         signal_to(pid, signal.SIGSTOP)
     await asyncio.sleep(0.05)  # what has been said is heard

@@ -12,12 +12,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from listserv.store.queue import LEASE
-from tests.chaos.kills import WIRE, children, signal_to
+from tests.chaos.kills import WIRE, everyone, measured, signal_to
 from tests.chaos.ledger import BOUND, Account, Tally, account, until
 from tests.chaos.nursery import Nurse, Quick
 from tests.chaos.points import inject
 
 LOAD, READERS = 4, 150
+FIRST = 20  # calls after the attack begins, at most
 BEYOND = 12.0  # seconds after the lease has run out: others learn of it within 10
 WHOM = ("delivery process 1", "main process", "node")
 
@@ -33,14 +34,16 @@ async def one(nurse: Nurse, url: str, folder: Path, whom: str, seed: int) -> Tal
         await here.there.start(300)
         if whom == "node":
             stack.push_async_callback(_stop, await second(here))
+        pid = here.there.pid if whom == "node" else everyone(here)[whom]
+        often = (await measured(here, {whom: [pid]}, 1, 1))[whom]
         here.world.delay = 0.05
-        pid = here.there.pid if whom == "node" else children(here)[whom]
         posting = asyncio.create_task(here.post(LOAD))
         if whom != "main process":
-            await here.world.wait_for(chance.randint(1, LOAD * READERS // 2))
-        calls = chance.choice(list(WIRE))
-        point = await inject([pid], calls, "signal=STOP", str(chance.randint(1, 20)))
-        reached = await until(lambda: stopped(pid), 3)
+            await here.world.wait_for(here.world.count + chance.randint(1, LOAD * READERS // 2))
+        call = chance.choice([call for call in WIRE if call in often])
+        when = str(chance.randint(1, min(FIRST, often[call])))
+        point = await inject([pid], call, "signal=STOP", when, record=here.there.folder / "calls")
+        reached = await until(point.happened, 20)
         signal_to(pid, signal.SIGSTOP)  # strace wakes whom it lets go
         await point.lift()
         signal_to(pid, signal.SIGSTOP)
@@ -66,11 +69,3 @@ async def second(here: Account) -> Quick:
 
 async def _stop(there: Quick) -> None:
     await there.stop()
-
-
-def stopped(pid: int) -> bool:
-    """By a signal, or held by a tracer: `T` or `t`."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
-    except FileNotFoundError:
-        return True

@@ -34,6 +34,10 @@ class Volume:
     def unmount(self) -> None:
         _run("umount", str(self.path))
 
+    def sync(self) -> None:
+        """This disk and no other, on which somebody else may wait for a cut."""
+        _run("sync", "-f", str(self.path))
+
     def cut_power(self) -> Path:
         """The image as it is, without what waits in memory to be written.  Nobody may write: see `_writes`."""
         self.copies += 1

@@ -47,6 +47,12 @@ class Postgres:
     def ctl(self, *arguments: str) -> None:
         _run(self.folder, str(self.bin / "pg_ctl"), "-D", str(self.folder / "data"), "-w", *arguments)
 
+    def answers(self) -> bool:
+        """Whether it takes connections: it does not while it recovers."""
+        with suppress(psycopg.OperationalError), psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres"):
+            return True
+        return False
+
     def pids(self) -> list[int]:
         """The server's processes: the postmaster first, then those that it has forked."""
         try:
