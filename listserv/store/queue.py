@@ -144,13 +144,24 @@ def reclaim(tx: Tx, queue: Table, now: datetime) -> int:
     return tx.execute(lapsed.values(state="due", lease=None, node=None, due=now)).rowcount
 
 
+def is_astray(tx: Tx, queue: Table, now: datetime) -> bool:
+    """Whether a row waits for a time which only a clock that was wrong has named, by years rather than by an hour."""
+    return tx.execute(select(queue.c.id).where(_beyond(queue, now)).limit(1)).first() is not None
+
+
+def _beyond(queue: Table, now: datetime) -> ColumnElement[bool]:
+    c = queue.c
+    return (is_due(queue) & (c.due > now + FURTHEST)) | (is_taken(queue) & (c.lease > now + LEASE + SKEW))
+
+
 def set_back(tx: Tx, queue: Table, now: datetime) -> int:
     """Rows that wait for a time which only a clock that was wrong has named, due again at once."""
     c = queue.c
     fresh = is_due(queue) & (c.tries == 0) & (c.due > now)  # due since it is there
-    beyond = (is_due(queue) & (c.due > now + FURTHEST)) | (is_taken(queue) & (c.lease > now + LEASE + SKEW)) | fresh
     ring(tx, queue.name)
-    return tx.execute(update(queue).where(beyond).values(state="due", lease=None, node=None, due=now)).rowcount
+    return tx.execute(
+        update(queue).where(_beyond(queue, now) | fresh).values(state="due", lease=None, node=None, due=now)
+    ).rowcount
 
 
 def give_back(tx: Tx, queue: Table, claimant: str, now: datetime, *, below: bool = False) -> int:

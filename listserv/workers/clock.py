@@ -35,9 +35,12 @@ class Clock:
         return between(self._clock(), await self._db.read(_next))
 
     async def _notice_a_step(self) -> None:
-        """What a clock that went wrong has put off for years is not to wait for them when it is right again."""
+        """What a clock that went wrong has put off for years is not to wait for them when it is right again.
+
+        Nobody may have looked at it here while it was wrong: then the rows tell.
+        """
         now, latest = self._clock(), self._latest
-        if latest is None or now < latest - BACK:
+        if latest is None or now < latest - BACK or await self._db.read(_is_astray, now):
             hurried = await self._db.write(_set_back, now)
             if hurried:
                 log.warning("the clock was set back: %d rows that waited for a time far away are due now", hurried)
@@ -76,6 +79,10 @@ def _next(tx: Tx) -> datetime | None:
 
 def _next_lapse(tx: Tx) -> datetime | None:
     return min((at for table in QUEUES if (at := queue.next_lapse(tx, table))), default=None)
+
+
+def _is_astray(tx: Tx, now: datetime) -> bool:
+    return any(queue.is_astray(tx, table, now) for table in QUEUES)
 
 
 def _set_back(tx: Tx, now: datetime) -> int:

@@ -7,9 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from listserv.store import ledger, schema
+from listserv.store.db import Tx
 from tests.kit.house import Clock, House, house, words
 from tests.kit.patience import PATIENCE
 
@@ -79,6 +80,31 @@ async def test_what_waits_for_another_try_does_not_wait_for_a_clock_that_was_wro
         # then the copy is on its way and the jobs are near
         await here.world.wait_for(1)
         await until(lambda: furthest(here) < timedelta(hours=25))
+
+
+async def test_a_clock_that_was_wrong_for_a_moment_in_which_nobody_looked_at_it_is_noticed_too(
+    url: str, folder: Path
+) -> None:
+    async with house(url, folder) as here:
+        # given a copy that was put off, and one that was claimed, while the clock was far ahead for a second
+        here.group(WALKERS, [ADA, BOB])
+        here.world.answers = {ADA: "451 4.2.0 later", BOB: "451 4.2.0 later"}
+        await post(here, 1)
+        await until(lambda: waiting(here) == 2)
+        here.world.answers.clear()
+        far = here.clock() + LONG
+
+        def astray(tx: Tx) -> None:
+            d = schema.deliveries
+            tx.execute(update(d).where(d.c.recipient == ADA).values(due=far))
+            tx.execute(update(d).where(d.c.recipient == BOB).values(state="taken", node="gone", lease=far))
+
+        here.node.db.write_now(astray)
+
+        # then they are on their way when it is right
+        here.ring()
+        await here.world.wait_for(2)
+        await here.quiet()
 
 
 async def test_a_token_that_was_used_or_is_over_stays_so_when_the_clock_goes_back(url: str, folder: Path) -> None:
