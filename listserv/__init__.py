@@ -55,7 +55,8 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         authors      rules about who wrote it
         content      rules about what was sent and how it came
     store/           MEMORY: all SQL there is, as functions of a transaction
-        db           the one way to the database; where SQLite and PostgreSQL differ; bells: who hears of a commit
+        db           the one way to the database; where SQLite and PostgreSQL differ
+        bells turn   who hears of a commit; whose turn it is to write
         schema       the tables; migrations/: how they came about; upgrade: to the schema of this program
         queue        tables as queues: claim, settle, the crash table
         groups accounts persons rolls posts holds deliveries tokens jobs ads bounces
@@ -95,6 +96,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
                      poison: tried three times, then out of the way
     net/             WIRE: the only code that waits on the network; knows no SQL
         listener     the doors for SMTP and LMTP; sockets: where they listen
+        doorway      what several processes share there
         gate         who may come in, how long, and how much: Limits
         connection   one connection; session: its verbs; grammar: what may be said; replies: what we say
         content      DATA in constant memory

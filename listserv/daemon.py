@@ -24,11 +24,12 @@ from typing import Any
 
 from listserv.net import authenticator, sockets
 from listserv.net.content import Budget
-from listserv.net.listener import Door, Limits, Listener
+from listserv.net.doorway import Doorway
+from listserv.net.listener import Door, Limits, Listener, open_doors
 from listserv.net.relay import Relay
 from listserv.net.routes import Smarthost, Tls
 from listserv.node import Node
-from listserv.settings import Listen, Settings, UnixSocket
+from listserv.settings import Listen, Settings, UnixSocket, Workers
 from listserv.store import queue, schema
 from listserv.store.db import Tx
 from listserv.web.app import create_app
@@ -73,27 +74,51 @@ _WORKS = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one of several processes does.  `slot` numbers those that deliver, from 1; 0 is the one for the rest."""
+    """What one of several processes does.
+
+    slot      numbers those that deliver, from 1; 0 is the one for the rest
+    receiver  numbers those that receive, from 1, the main process
+    """
 
     works: frozenset[Work]
     slot: int = 0
     of: int = 1  # so many deliver
+    receiver: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """The one that there is only one of."""
+        return self.slot == 0 and self.receiver == 1
 
     def lines(self, connections: int) -> int:
         """Its share of the connections to the relay."""
+        if self.of == 1:
+            return connections
         return max(1, connections // self.of + (self.slot <= connections % self.of))
 
     def __str__(self) -> str:
-        return f"delivery process {self.slot}" if self.slot else "main process"
+        if self.is_main:
+            return "main process"
+        return f"delivery process {self.slot}" if self.slot else f"receiving process {self.receiver}"
 
 
-def parts(role: Role, processes: int) -> tuple[Part, ...]:
+def parts(role: Role, workers: Workers) -> tuple[Part, ...]:
     """Who shares the work of a role when it is done by several processes; () when one does it all."""
     whole = _WORKS[role]
-    if processes == 1 or Work.DELIVERY not in whole:
+    deliver = workers.processes if Work.DELIVERY in whole and workers.processes > 1 else 0
+    receive = workers.receivers if Work.SMTP in whole else 1
+    if not deliver and receive == 1:
         return ()
-    delivering = (Part(frozenset({Work.DELIVERY}), slot, processes) for slot in range(1, processes + 1))
-    return (Part(whole - {Work.DELIVERY}), *delivering)
+    main = Part(whole - {Work.DELIVERY} if deliver else whole)
+    receiving = (Part(frozenset({Work.SMTP}), receiver=number) for number in range(2, receive + 1))
+    delivering = (Part(frozenset({Work.DELIVERY}), slot, deliver) for slot in range(1, deliver + 1))
+    return (main, *receiving, *delivering)
+
+
+def doorway(role: Role, settings: Settings) -> Doorway:
+    """Where all parts of a role that receive let people in; nothing where none does.  Raises OSError."""
+    receives = Work.SMTP in _WORKS[role]
+    return Doorway(open_doors(_doors(settings)) if receives else (), settings.workers.receivers)
 
 
 def works(role: Role) -> frozenset[Work]:
@@ -108,10 +133,19 @@ class AlreadyRunning(Exception):
 class Daemon:
     """`run` serves until `stop`; `ready` is called once, when everything is open.
 
-    Without `part` it does all the work of `role` and sees to the locks; a part's parent has done so.
+    Without `part` it does all the work of `role` and sees to the locks; a part's parent has done so, and opened the
+    `doorway`.
     """
 
-    def __init__(self, node: Node, role: Role = Role.ALL, part: Part | None = None, *, grace: float = GRACE) -> None:
+    def __init__(
+        self,
+        node: Node,
+        role: Role = Role.ALL,
+        part: Part | None = None,
+        doorway: Doorway | None = None,
+        *,
+        grace: float = GRACE,
+    ) -> None:
         self.node = node if part is None else node.in_slot(part.slot)
         self.role = role
         self.part = part
@@ -119,8 +153,9 @@ class Daemon:
         self._budget = Budget(_limits(node.settings).memory)
         self._authenticator = authenticator.configured(node.settings) if Work.SMTP in self._works else None
         data_dir = node.settings.site.data_dir
-        self._reception = Reception(node.db, node.site, node.clock, data_dir, self._authenticator)
-        self.listener = _listener(node, self._reception, self._budget) if Work.SMTP in self._works else None
+        receivers = doorway.processes if doorway else 1
+        self._reception = Reception(node.db, node.site, node.clock, data_dir, self._authenticator, receivers)
+        self.listener = _listener(node, self._reception, self._budget, doorway) if Work.SMTP in self._works else None
         self.pages: Pages | None = None
         self._grace = grace
         self._stop = asyncio.Event()
@@ -140,11 +175,12 @@ class Daemon:
                 working = [tasks.create_task(worker.run(), name=worker.name) for worker in self._workers]
                 if self._deliverer:
                     working.append(tasks.create_task(self._deliverer.run(), name="deliverer"))
-                listening = tasks.create_task(self.node.db.listen(self._heard), name="bells")
+                listening = self.node.db.listen(self._heard) if working else asyncio.sleep(0)  # who waits for no rows?
+                listens = tasks.create_task(listening, name="bells")
                 ready()
                 await self._stop.wait()
                 await self._drain(working)
-                listening.cancel()
+                listens.cancel()
 
     def stop(self) -> None:
         self._stop.set()
@@ -198,7 +234,7 @@ class Daemon:
         """The clerk is where the rest is: one of a node's processes carries what they have all written."""
         node = self.node
         workers = []
-        if self._works != {Work.DELIVERY}:
+        if self.part is None or self.part.is_main:
             workers.append(Worker("clerk", self._clerk.once, schema.journal, pause=clerk.PAUSE))
         if Work.DISTRIBUTION in self._works:
             distributor = Distributor(
@@ -229,7 +265,8 @@ class Daemon:
             self._deliverer.stop()
         for worker in self._workers:
             worker.stop()
-        await asyncio.wait(working, timeout=max(1.0, ends - loop.time()))
+        if working:
+            await asyncio.wait(working, timeout=max(1.0, ends - loop.time()))
         for task in working:
             task.cancel()
         with suppress(Exception):  # a full disk: the rows are there, and the next start writes them
@@ -243,11 +280,12 @@ async def serve(
     reread: Callable[[], Settings | None],
     ready: Callable[["Daemon"], None],
     part: Part | None = None,
+    doorway: Doorway | None = None,
 ) -> None:
     """A daemon that obeys SIGTERM, SIGINT and SIGHUP."""
     _raise_descriptors()
     _return_memory()
-    daemon = Daemon(node, role, part)
+    daemon = Daemon(node, role, part, doorway)
     loop = asyncio.get_running_loop()
 
     def hang_up() -> None:
@@ -346,12 +384,15 @@ def locked(data_dir: Path, role: Role) -> Iterator[None]:
         yield
 
 
-def _listener(node: Node, reception: Reception, budget: Budget) -> Listener:
-    settings = node.settings
+def _doors(settings: Settings) -> list[Door]:
     doors = [Door(_address(listen)) for listen in settings.smtp.listen]
-    doors += [Door(_address(listen), lmtp=True) for listen in settings.lmtp.listen]
+    return doors + [Door(_address(listen), lmtp=True) for listen in settings.lmtp.listen]
+
+
+def _listener(node: Node, reception: Reception, budget: Budget, doorway: Doorway | None) -> Listener:
+    settings = node.settings
     return Listener(
-        doors,
+        _doors(settings),
         settings.site.hostname,
         reception,
         node.clock,
@@ -359,6 +400,7 @@ def _listener(node: Node, reception: Reception, budget: Budget) -> Listener:
         _tls(settings),
         settings.smtp.trusted_networks,
         budget,
+        doorway,
     )
 
 

@@ -137,7 +137,7 @@ def _own_database(settings: Settings) -> None:
     url = make_url(settings.database.url)
     if url.get_backend_name() != "sqlite" or not url.database:
         return
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", "-turn"):
         path = Path(url.database + suffix)
         if path.exists():
             _own(path, 0o600, settings.site.data_dir)

@@ -1,12 +1,13 @@
 """One parent for the several processes of a node: it starts them, starts again what dies, and ends them together.
 
-    part = supervise(parts, folder, ready)     # returns in each child, with its part; in the parent when all is over
+    part = supervise(parts, file, ready, end)  # returns in each child, with its part; in the parent when all is over
 
 The parent has no event loop, no threads and no connection to the database: it forks, waits, and passes signals on.
 Children notice its end in two ways, whichever comes first: the kernel kills them (PR_SET_PDEATHSIG, Linux), and the
 channel that they share with it is closed.  What they had in hand then comes back at the next start.
 
-What happened to whom stands in `processes.json` in `data_dir`, where `listserv check` reads it.
+What happened to whom stands in `processes.json` in `data_dir` (`processes-ROLE.json` where it has not all roles), where
+`listserv check` reads it.
 """
 
 import asyncio
@@ -27,10 +28,9 @@ from pathlib import Path
 
 import msgspec
 
-from listserv.daemon import GRACE, Part
+from listserv.daemon import GRACE, Part, Role
 
 READY = b"ready"
-FILE = "processes.json"
 BACK_OFF = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a process that died so often in a row starts again
 STEADY = 60.0  # seconds after which a process that dies is no longer one that died just now
 FLAPPING = 3  # deaths within …
@@ -95,33 +95,45 @@ class Place:
             os._exit(1)
 
 
-def supervise(parts: Sequence[Part], data_dir: Path, ready: Callable[[], None]) -> Place | None:
+def file(data_dir: Path, role: Role) -> Path:
+    """Where it is written down what happens to the processes of this role."""
+    return data_dir / ("processes.json" if role is Role.ALL else f"processes-{role}.json")
+
+
+def supervise(
+    parts: Sequence[Part], file: Path, ready: Callable[[], None], end: Callable[[], None] = lambda: None
+) -> Place | None:
     """In a child: where it stands.  In the parent, after SIGTERM or SIGINT and the end of all children: None.
 
-    `ready` is called once, in the parent.  Raises NeverReady there when a child cannot begin.
+    `ready` is called once, in the parent, and so is `end`, when it is told to stop.  Raises NeverReady there when a
+    child cannot begin.
     """
     gc.collect()
     gc.freeze()  # what is here now stays shared between parent and children
-    parent = Parent([Child(part) for part in parts], data_dir, ready)
+    parent = Parent([Child(part) for part in parts], file, ready, end)
     with parent.signals():
         return parent.run()
 
 
 def kept(data_dir: Path) -> list[Kept]:
-    """What the running parent has written down; [] when none has, or what it wrote cannot be read."""
-    try:
-        return msgspec.json.decode((data_dir / FILE).read_bytes(), type=list[Kept])
-    except (OSError, msgspec.MsgspecError):
-        return []
+    """What running parents have written down; nothing of one when it has not, or it cannot be read."""
+    found: list[Kept] = []
+    for role in Role:
+        with suppress(OSError, msgspec.MsgspecError):
+            found += msgspec.json.decode(file(data_dir, role).read_bytes(), type=list[Kept])
+    return found
 
 
 class Parent:
     """The loop of the one who waits."""
 
-    def __init__(self, children: Sequence[Child], data_dir: Path, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, children: Sequence[Child], file: Path, ready: Callable[[], None], end: Callable[[], None]
+    ) -> None:
         self._children = children
-        self._file = data_dir / FILE
+        self._file = file
         self._ready = ready
+        self._end = end
         self._pid = os.getpid()
         self._was_ready = False
         self._ends: float | None = None  # monotonic: when those who are still here are killed
@@ -208,6 +220,7 @@ class Parent:
     def _stop(self) -> None:
         if self._ends is None:
             self._ends = time.monotonic() + PATIENCE
+            self._end()
         self._tell(signal.SIGTERM)
 
     def _tell(self, number: int) -> None:

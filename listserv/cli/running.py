@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +17,8 @@ from listserv.cli.main import Place
 from listserv.settings import Faults, Settings, find
 
 if TYPE_CHECKING:
-    from listserv.daemon import Daemon, Role, Work
+    from listserv.daemon import Daemon, Part, Role, Work
+    from listserv.net.doorway import Doorway
     from listserv.node import Node
     from listserv.supervisor import Place as Beneath
 
@@ -55,34 +57,60 @@ def run(place: Place, role: str) -> None:
     from listserv import daemon, supervisor
 
     log_to_stderr()
-    data_dir, processes = place.settings().site.data_dir, place.settings().workers.processes
-    parts = daemon.parts(daemon.Role(role), processes)
-    does = daemon.works(daemon.Role(role))
-    at = None
+    settings, whole = place.settings(), daemon.Role(role)
+    parts = daemon.parts(whole, settings.workers)
+    does = daemon.works(whole)
+    at = doorway = None
     try:
         with ExitStack() as stack:
             if parts:
-                with place.node() as node:
-                    _check_secrets(node, does)
-                    stack.enter_context(daemon.locked(data_dir, daemon.Role(role)))  # the children hold it too
-                    node.db.write_now(daemon.give_back, node, whole=True)
-                at = supervisor.supervise(parts, data_dir, _all_ready)
+                doorway = _prepare(place, stack, whole)
+                file = supervisor.file(settings.site.data_dir, whole)
+                at = supervisor.supervise(parts, file, _all_ready, partial(doorway.close, last=True))
                 if at is None:
                     return
-            does = at.part.works if at else does
+                does = at.part.works
+                _take_place(at.part, doorway)
             node = stack.enter_context(place.node(signs=daemon.Work.DELIVERY in does))
             _check_secrets(node, does)
-            daemon.run(_serve(node, daemon.Role(role), _reread(place), at))
+            daemon.run(_serve(node, whole, _reread(place), at, doorway))
     except (daemon.AlreadyRunning, supervisor.NeverReady) as fault:
         raise click.ClickException(str(fault)) from None
 
 
-async def _serve(node: "Node", role: "Role", reread: Callable[[], Settings | None], at: "Beneath | None") -> None:
+def _prepare(place: Place, stack: ExitStack, role: "Role") -> "Doorway":
+    """What the parent of several processes does before they are: the locks, which they hold too, and the doors."""
+    from listserv import daemon
+
+    does = daemon.works(role)
+    with place.node(signs=daemon.Work.DELIVERY in does) as node:
+        _check_secrets(node, does)
+        stack.enter_context(daemon.locked(node.settings.site.data_dir, role))
+        if daemon.Work.DELIVERY in does:
+            node.db.write_now(daemon.give_back, node, whole=True)
+        return daemon.doorway(role, node.settings)
+
+
+def _take_place(part: "Part", doorway: "Doorway") -> None:
+    """In a child: it receives, as the one with this number, or has no business at the doors."""
+    if "smtp" in part.works:
+        doorway.take_place(part.receiver - 1)
+    else:
+        doorway.close()
+
+
+async def _serve(
+    node: "Node",
+    role: "Role",
+    reread: Callable[[], Settings | None],
+    at: "Beneath | None",
+    doorway: "Doorway | None",
+) -> None:
     from listserv.daemon import serve
 
     def ready(daemon: "Daemon") -> None:
         """Into the log where it listens, with the real ports."""
-        for door in daemon.doors():
+        for door in daemon.doors() if at is None or at.part.is_main else ():
             log.info("listening: %s", door)
         if at is None:
             _say_ready()
@@ -91,7 +119,7 @@ async def _serve(node: "Node", role: "Role", reread: Callable[[], Settings | Non
 
     if at is not None:
         at.watch()
-    await serve(node, role, reread, ready, at.part if at else None)
+    await serve(node, role, reread, ready, at.part if at else None, doorway)
 
 
 def _all_ready() -> None:

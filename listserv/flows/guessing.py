@@ -14,9 +14,13 @@ NETWORKS = 10_000  # remembered at most; the one that was wrong longest ago is f
 
 
 class Guesses:
-    """How often each network was wrong lately; one who is at one's own machine (no address) is never counted."""
+    """How often each network was wrong lately; one who is at one's own machine (no address) is never counted.
 
-    def __init__(self) -> None:
+    Each of several `processes` has its part of the guesses: together they hear no more than one would.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self._most = max(1, WRONG // processes)
         self._wrong: OrderedDict[str, tuple[datetime, int]] = OrderedDict()  # network → since when, how often
 
     def wrong(self, ip: str, now: datetime) -> None:
@@ -32,4 +36,4 @@ class Guesses:
     def too_many(self, ip: str, now: datetime) -> bool:
         """Whether this network has to wait."""
         since, count = self._wrong.get(network(ip), (now, 0)) if ip else (now, 0)
-        return count >= WRONG and abs(now - since) < WITHIN
+        return count >= self._most and abs(now - since) < WITHIN

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from listserv.model.envelope import Reply
+from listserv.net.doorway import Doorway
 
 SPARE_DESCRIPTORS = 64  # for the database, the log, outgoing connections
 LINGER = 10.0  # seconds that a peer has to read our last words
@@ -54,33 +55,50 @@ DEFAULTS = Limits()
 
 
 class Gate:
-    """Counts connections, over all and per network: /32 of IPv4, /64 of IPv6."""
+    """Counts connections, over all and per network: /32 of IPv4, /64 of IPv6.
 
-    def __init__(self) -> None:
+    Where several processes take mail, those of the others at the same `doorway` count as well.
+    """
+
+    def __init__(self, doorway: Doorway | None = None) -> None:
         self._here: Counter[str] = Counter()
         self._total = 0
+        self._doorway = doorway
 
     def enter(self, ip: str, limits: Limits, *, exempt: bool) -> Reply | None:
         """None: counted in; else the refusal.  `exempt` from what counts per network: trusted peers, unix sockets."""
-        network = network_of(ip)
-        if self._total >= min(limits.max_connections, descriptors_allow()):
-            return FULL
-        if not exempt and self._here[network] >= limits.max_connections_per_address:
-            return FULL
-        self._total += 1
-        if not exempt:
-            self._here[network] += 1
-        return None
+        network = None if exempt else network_of(ip)
+        self._count(network, 1)  # first: of two processes that let the last one in, neither may have missed the other
+        if not self._is_over(network, limits):
+            return None
+        self._count(network, -1)
+        return FULL
 
     def leave(self, ip: str, *, exempt: bool) -> None:
         """Who came in by `enter` goes, with the same arguments."""
-        self._total -= 1
-        if exempt:
+        self._count(None if exempt else network_of(ip), -1)
+
+    def _count(self, network: str | None, by: int) -> None:
+        self._total += by
+        if self._doorway:
+            self._doorway.count(network, by)
+        if network is None:
             return
-        network = network_of(ip)
-        self._here[network] -= 1
+        self._here[network] += by
         if not self._here[network]:
             del self._here[network]
+
+    def _is_over(self, network: str | None, limits: Limits) -> bool:
+        there = self._doorway
+        if (
+            self._total > descriptors_allow()
+            or self._total + (there.elsewhere if there else 0) > limits.max_connections
+        ):
+            return True
+        if network is None:
+            return False
+        whole = self._here[network] + (there.elsewhere_from(network) if there else 0)
+        return whole > limits.max_connections_per_address
 
 
 def network_of(ip: str) -> str:

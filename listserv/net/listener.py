@@ -14,22 +14,28 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from listserv.net import sockets
 from listserv.net.connection import silence_aiosmtpd, slim_tls
 from listserv.net.content import Budget
-from listserv.net.gate import DEFAULTS, Limits
+from listserv.net.doorway import Doorway
+from listserv.net.gate import DEFAULTS, Gate, Limits
 from listserv.net.house import Desk, House
 from listserv.net.session import Session
 from listserv.net.sockets import Address
 
-__all__ = ["Door", "House", "Limits", "Listener"]
+__all__ = ["Door", "House", "Limits", "Listener", "open_doors"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _AT_ONCE = 16  # connections accepted in one go, so that the gate sees them before the descriptors run out
+_NEXT = 1  # where several processes accept: the others are there for the rest
+
+_OURS: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}  # we remove it, at the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +53,17 @@ class Door:
         return sockets.shown(self.address)
 
 
+def open_doors(doors: Sequence[Door]) -> list[socket.socket]:
+    """All of them or none, in their order; an OSError says which one cannot be opened and why."""
+    wanted = [(door.key, door.address) for door in doors]
+    return sockets.bind_all(wanted, mode=0o666)  # an MTA is another user; its folder says who may connect
+
+
 class Listener:
-    """All doors of one process.  `tls` is offered at the SMTP doors; peers inside `trusted` are taken at their word."""
+    """All doors of one process.  `tls` is offered at the SMTP doors; peers inside `trusted` are taken at their word.
+
+    doorway  the doors, opened already and shared with other processes; None: opened here
+    """
 
     def __init__(
         self,
@@ -60,19 +75,21 @@ class Listener:
         tls: ssl.SSLContext | None = None,
         trusted: Sequence[Network] = (),
         budget: Budget | None = None,
+        doorway: Doorway | None = None,
     ) -> None:
         self._doors = tuple(doors)
         self._trusted = tuple(trusted)
+        self._doorway = doorway
         self._servers: list[asyncio.Server] = []
-        self._desk = Desk(house, hostname, clock, limits, self._trusts, budget or Budget(limits.memory), tls)
+        budget, gate = budget or Budget(limits.memory), Gate(doorway)
+        self._desk = Desk(house, hostname, clock, limits, self._trusts, budget, tls, gate)
         self.bound: tuple[Address, ...] = ()
 
     async def start(self) -> None:
         """Open all doors or none; then `bound` has their addresses in the order of the doors, with the real ports."""
         silence_aiosmtpd()
         slim_tls()
-        wanted = [(door.key, door.address) for door in self._doors]
-        opened = sockets.bind_all(wanted, mode=0o666)  # an MTA is another user; its folder says who may connect
+        opened = self._doorway.opened if self._doorway else open_doors(self._doors)
         self.bound = tuple(map(sockets.name, opened))
         for door, bound in zip(self._doors, opened, strict=True):
             self._servers.append(await self._serve(door, bound))
@@ -82,8 +99,11 @@ class Listener:
             return Session(self._desk, lmtp=door.lmtp)
 
         loop = asyncio.get_running_loop()
-        create = loop.create_unix_server if isinstance(door.address, str) else loop.create_server
-        server = await create(session, sock=bound, backlog=_AT_ONCE)
+        at_once = _NEXT if self._doorway and self._doorway.processes > 1 else _AT_ONCE
+        if isinstance(door.address, str):
+            server = await loop.create_unix_server(session, sock=bound, backlog=at_once, **_OURS)
+        else:
+            server = await loop.create_server(session, sock=bound, backlog=at_once)
         bound.listen(sockets.WAITING)
         return server
 
@@ -113,7 +133,8 @@ class Listener:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        sockets.remove(self.bound)
+        if self._doorway is None:
+            sockets.remove(self.bound)
 
     def _under_way(self) -> set[asyncio.Task[object]]:
         tasks: set[asyncio.Task[object]] = {*self._desk.commits}

@@ -148,6 +148,7 @@ class AccessLog:
 @dataclass(frozen=True, slots=True)
 class Workers:
     processes: int = key(kinds.integer(1, 64), 1)
+    receivers: int = key(kinds.integer(1, 64), 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ await: nothing slow happens while a lock is held.  It returns values, never rows
 attached.  If it collides with another transaction it is simply called again; therefore it has no
 effect outside the database.
 
-Group commit: whatever waits for a writer shares one transaction and one fsync, and the rows that it only
+Group commit: whatever waits for a writer shares one transaction and one fsync, also what has come while another process
+had its `turn` to write to an SQLite file; and the rows that it only
 appends (`later`) one statement for each table.  When any piece of work fails, none of it has happened, and each is
 run again in a transaction of its own: so a fault is its maker's alone, and what goes well pays for no savepoints.
 Nobody is told of success before that fsync has happened.
@@ -27,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
@@ -57,6 +59,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.types import TypeEngine
 
 from listserv.store.bells import Bells, rung, silence
+from listserv.store.turn import Turn
 
 log = logging.getLogger("listserv.store")
 
@@ -111,6 +114,7 @@ class Database:
         event.listen(self._writer, "savepoint", _write_later)
         event.listen(self._writer, "rollback_savepoint", _forget_later)
         self._bells = Bells(self.url)
+        self._turn = Turn(Path(f"{self.url.database}-turn") if is_sqlite and self.url.database else None)
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._behind: dict[_Job, str] = {}  # who waits for a bell, and which
@@ -172,6 +176,7 @@ class Database:
         self._readers.shutdown()
         self._writer.dispose()
         self._reader.dispose()
+        self._turn.close()
 
     def _job(self, work: Callable[[Tx], Any]) -> _Job:
         loop = asyncio.get_running_loop()
@@ -188,8 +193,10 @@ class Database:
     def _serve(self) -> None:
         siblings = 0
         while group := self._next(siblings):
-            siblings = len(group)
-            self._together(group)
+            with self._turn.taken():
+                group += self._here(GROUP - len(group))  # who has come while another process had its turn
+                siblings = len(group)
+                self._together(group)
             _tell(group)
             del group  # and with it the message that it may have written, which is not to wait for the next
 
@@ -237,6 +244,16 @@ class Database:
             except BaseException as fault:  # handed to the caller, who waits for it
                 job.fault = fault
 
+    def _here(self, most: int) -> list[_Job]:
+        """What else waits for a writer now."""
+        found: list[_Job] = []
+        with suppress(queue.Empty):
+            while len(found) < most and (job := self._jobs.get_nowait()) is not None:
+                found.append(job)
+            if len(found) < most:
+                self._jobs.put(None)  # the end is for after this group
+        return found
+
     def _followers(self, tx: Tx) -> Iterator[_Job]:
         """Who waits for what has been rung in this transaction; all that it has written can be read."""
         for job, name in tuple(self._behind.items()):
@@ -258,7 +275,7 @@ class Database:
 
     @contextmanager
     def _begin(self) -> Iterator[Tx]:
-        with self._writer.begin() as tx:
+        with self._turn.taken(), self._writer.begin() as tx:
             tx.info.pop(_LATER, None)  # of a transaction that failed
             silence(tx)
             tx.info[_KNOWN] = {}

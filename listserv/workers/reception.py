@@ -42,6 +42,7 @@ class Reception:
     """The house of `net.house.House`.
 
     authenticator  None where nothing is to be checked
+    processes      so many receive
     """
 
     def __init__(
@@ -51,13 +52,14 @@ class Reception:
         clock: Callable[[], datetime],
         data_dir: Path,
         authenticator: Authenticator | None = None,
+        processes: int = 1,
     ) -> None:
         self._db = db
         self._site = site
         self._clock = clock
         self._data_dir = data_dir
         self._authenticator = authenticator
-        self._guesses = Guesses()
+        self._guesses = Guesses(processes)
         self._welcome: dict[str, float] = {}  # address → until when
         self._began, self._before, self._since = 0.0, 0, 0
         self._looked_at = -BUSY_CHECKED_EVERY

@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--styles", type=_several(str, plan.STYLES), help=", ".join(plan.STYLES))
     parser.add_argument("--signed", type=_several(_flag), help="yes, no")
     parser.add_argument("--engines", type=_several(str, plan.ENGINES), help=", ".join(plan.ENGINES))
-    parser.add_argument("--processes", type=_several(int), help="delivery processes")
+    parser.add_argument("--processes", type=_several(int), help="delivery processes, in intake receiving ones")
     parser.add_argument("--sessions", type=_several(int), help="sessions in intake")
     parser.add_argument("--authenticate", type=_several(_flag), help="yes, no: in intake")
     parser.add_argument("--peers", type=_several(str, tuple(plan.PEERS)), help=", ".join(plan.PEERS))

@@ -40,16 +40,26 @@ class _Measured:
 
     def of(self, figure: str, **which: object) -> float | None:
         """Of the only case that is so; of several, that of the most members."""
-        found = [
+        found = self._all(figure, which)
+        return max(found, key=lambda each: each.case.members).median(figure) if found else None
+
+    def most(self, figure: str, **which: object) -> float | None:
+        """Of several cases, the one in which it is most."""
+        return max((each.median(figure) or 0 for each in self._all(figure, which)), default=None)
+
+    def _all(self, figure: str, which: dict[str, object]) -> list[Result]:
+        return [
             each
             for each in self.results
             if all(getattr(each.case, name) == value for name, value in which.items()) and each.median(figure)
         ]
-        return max(found, key=lambda each: each.case.members).median(figure) if found else None
 
 
 def bounds(results: Sequence[Result], signature: float) -> Iterator[Bound]:
-    """All of them.  Ours are those on SQLite with one delivery process, where nothing else is said."""
+    """All of them.  Ours are those on SQLite with one delivery process, where nothing else is said.
+
+    Intake is with as many processes as is best: Postfix takes mail with as many as there are sessions.
+    """
     measured = _Measured(results)
     usual = {"program": "listserv", "engine": "sqlite", "processes": 1, "signed": True}
     fanout = {**usual, "scenario": Scenario.FANOUT, "members": SIZE}
@@ -78,9 +88,10 @@ def bounds(results: Sequence[Result], signature: float) -> Iterator[Bound]:
     bulk = measured.of(rate, style="bulk", **fanout)
     yield Bound("bulk: copies/s ÷ Postfix by fifty", _ratio(bulk, other(rate, "postfix", "by fifty")), 5, True)
     yield Bound("bulk: CPU ÷ Postfix by fifty", _ratio(measured.of(cost, style="bulk", **fanout), fifty), 0.1)
+    engine = {"program": "listserv", "engine": "sqlite"}
     for authenticate, limit in ((False, 1.5), (True, 1.0)):
         intake = {"scenario": Scenario.INTAKE, "sessions": 10}
-        ours = measured.of("posts_per_s", **usual, **intake, authenticate=authenticate)
+        ours = measured.most("posts_per_s", **engine, **intake, authenticate=authenticate)
         hold = measured.of("posts_per_s", program="postfix", **intake)
         what = "with authentication" if authenticate else "without authentication"
         yield Bound(f"intake, 10 sessions, {what}: posts/s ÷ Postfix on hold", _ratio(ours, hold), limit, True)

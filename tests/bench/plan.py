@@ -101,7 +101,8 @@ def _peers(asked: Asked, case: Case, sizes: tuple[int, ...]) -> list[Case]:
 def _intake(asked: Asked) -> Iterator[Case]:
     base = Case(Scenario.INTAKE, members=1, posts=asked.posts or INTAKE_POSTS)
     for sessions in asked.sessions:
-        for engine, authenticate in product(asked.engines, asked.authenticate):
-            yield replace(base, engine=engine, authenticate=authenticate, sessions=sessions)
+        for engine, authenticate, processes in product(asked.engines, asked.authenticate, asked.processes):
+            if processes <= sessions:
+                yield replace(base, engine=engine, authenticate=authenticate, sessions=sessions, processes=processes)
         if "postfix" in asked.peers:
             yield replace(base, program="postfix", style="hold", engine="", sessions=sessions)

@@ -79,7 +79,7 @@ class Product:
             delivery = stack.enter_context(ExitStack())
             for role, domain in _roles(case):
                 config = data / f"{role}.toml"
-                workers = {"processes": case.processes} if role != "smtp" and case.processes > 1 else {}
+                workers = {"receivers" if case.scenario is Scenario.INTAKE else "processes": case.processes}
                 config.write_text(self._config(url, domain, door.port, sink, case.authenticate, workers))
                 daemon = _daemon(account, config, role)
                 (delivery if role == "delivery" else stack).enter_context(daemon)

@@ -66,7 +66,7 @@ def test_a_process_that_dies_again_and_again_is_named(tmp_path: Path) -> None:
     dead = (now.timestamp() - 400, now.timestamp() - 200, now.timestamp() - 1)
     said = [Kept("main process", 7), Kept("delivery process 1", 8, dead[1:], "by SIGSEGV")]
     said.append(Kept("delivery process 2", 9, dead, "by SIGKILL"))
-    (tmp_path / supervisor.FILE).write_bytes(msgspec.json.encode(said))
+    supervisor.file(tmp_path, Role.ALL).write_bytes(msgspec.json.encode(said))
     assert list(checkup.processes(settings, now)) == []  # nobody runs: that file is old
     with locked(tmp_path, Role.ALL):
         main, first, second = checkup.processes(settings, now)

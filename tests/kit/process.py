@@ -44,6 +44,7 @@ class Process:
     url: str
     config: Path
     arguments: tuple[str, ...] = ()  # in front of Python: `prlimit`, `unshare` …
+    role: str = "all"
     child: asyncio.subprocess.Process | None = None
     clients: list[Client] = field(default_factory=list)
 
@@ -55,7 +56,8 @@ class Process:
         """Until it says that it is ready; an AssertionError with its last words when it never does."""
         with self.stderr.open("ab") as stderr:
             self.child = await asyncio.create_subprocess_exec(
-                *self.arguments, sys.executable, "-m", "listserv", "--config", str(self.config), "run",
+                *self.arguments, sys.executable, "-m", "listserv", "--config", str(self.config),
+                "run", "--role", self.role,
                 stdout=asyncio.subprocess.PIPE, stderr=stderr, cwd=ROOT, env=environment(),
             )  # fmt: skip
         assert self.child.stdout is not None
@@ -155,6 +157,7 @@ async def process(
     world: World,
     *,
     arguments: tuple[str, ...] = (),
+    role: str = "all",
     start: bool = True,
     **changes: Mapping[str, Any],
 ) -> AsyncIterator[Process]:
@@ -169,12 +172,12 @@ async def process(
     }
     for name, section in changes.items():
         sections[name] = {**sections.get(name, {}), **section}
-    config = folder / "listserv.toml"
+    config = folder / ("listserv.toml" if role == "all" else f"{role}.toml")
     config.write_text(toml(sections))
     database = Database(url)
     upgrade(database)
     database.close()
-    there = Process(folder, url, config, arguments)
+    there = Process(folder, url, config, arguments, role)
     try:
         if start:
             await there.start()

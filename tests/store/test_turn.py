@@ -1,0 +1,70 @@
+"""Processes wait for their turn to write in the kernel, and nobody waits for a dead one."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from sqlalchemy import text
+
+from listserv.store.db import Database
+from listserv.store.turn import Turn
+from tests.kit.patience import PATIENCE
+
+HOLDER = """
+import sys
+from pathlib import Path
+from listserv.store.turn import Turn
+with Turn(Path(sys.argv[1])).taken():
+    print("mine", flush=True)
+    sys.stdin.read()
+"""
+
+
+def waiter(turn: Turn, order: list[str]) -> threading.Thread:
+    """Has its turn in a thread of its own."""
+
+    def wait() -> None:
+        with turn.taken():
+            order.append("second")
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_two_of_one_file_take_turns_and_threads_of_one_too(tmp_path: Path) -> None:
+    one, other = Turn(tmp_path / "turn"), Turn(tmp_path / "turn")
+    for second in (other, one):
+        order: list[str] = []
+        with one.taken():
+            thread = waiter(second, order)
+            thread.join(0.05)
+            assert thread.is_alive()
+            order.append("first")
+        thread.join(PATIENCE)
+        assert order == ["first", "second"]
+    assert (tmp_path / "turn").stat().st_mode & 0o777 == 0o600
+
+
+def test_who_is_killed_lets_go(tmp_path: Path) -> None:
+    path = tmp_path / "turn"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"mine\n"
+        order: list[str] = []
+        thread = waiter(Turn(path), order)
+        os.kill(holder.pid, signal.SIGKILL)
+        thread.join(PATIENCE)
+        assert order == ["second"]
+
+
+def test_where_there_can_be_none_the_database_protects_itself(tmp_path: Path) -> None:
+    (tmp_path / "some.db-turn").mkdir()
+    database = Database(f"sqlite:///{tmp_path}/some.db")
+    database.write_now(lambda tx: tx.execute(text("CREATE TABLE one (number INTEGER)")))
+    database.close()
