@@ -57,6 +57,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
     store/           MEMORY: all SQL there is, as functions of a transaction
         db           the one way to the database; where SQLite and PostgreSQL differ
         bells turn   who hears of a commit; whose turn it is to write
+        rows         the statements of every post, said past SQLAlchemy
         schema       the tables; migrations/: how they came about; upgrade: to the schema of this program
         queue        tables as queues: claim, settle, the crash table
         groups accounts persons rolls posts holds deliveries tokens jobs ads bounces

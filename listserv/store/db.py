@@ -58,6 +58,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.types import TypeEngine
 
+from listserv.store import rows
 from listserv.store.bells import Bells, rung, silence
 from listserv.store.turn import Turn
 
@@ -316,8 +317,8 @@ def later(tx: Tx, statement: Executable, row: Mapping[str, Any]) -> None:
 
 def _write_later(tx: Tx, *_name: str) -> None:
     tx.info[_KNOWN] = {}
-    for statement, rows in tx.info.pop(_LATER, {}).items():
-        tx.execute(statement, rows)
+    for statement, added in tx.info.pop(_LATER, {}).items():
+        rows.append(tx, statement, added)
 
 
 def _forget_later(tx: Tx, *_name: object) -> None:

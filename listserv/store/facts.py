@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import BindParameter, and_, bindparam, exists, insert, literal, select
 
 from listserv.model.account import Member
-from listserv.store import accounts, groups, schema
+from listserv.store import accounts, groups, rows, schema
 from listserv.store.db import Tx, known, later
 from listserv.store.schema import bans, mailboxes, seen, subscriptions
 
@@ -50,7 +50,8 @@ _REMEMBER = insert(seen)
 
 def look(tx: Tx, group_id: int, keys: tuple[bytes, bytes], author: str) -> Known:
     """`keys` are those by which a repeat is known; `author` the key of a mailbox, "" for nobody in particular."""
-    row = tx.execute(_LOOK, {"group": group_id, "post": keys[0], "other_post": keys[1], "author": author}).one()
+    row = rows.first(tx, _LOOK, {"group": group_id, "post": keys[0], "other_post": keys[1], "author": author})
+    assert row is not None  # whatever is known
     stored = dict(zip(keys, (row.first, row.second), strict=True))
     fresh = {key: known(tx).get(("seen", group_id, key)) for key in keys}
     answered = {key: reply for key in keys if (reply := stored[key] or fresh[key]) is not None}

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, bindparam, delete, insert, select, update
 
 from listserv.model.group import DEFAULTS, Group, Kind, Policy
+from listserv.store import rows
 from listserv.store.db import Tx, known, later
 from listserv.store.schema import bans, groups, mailboxes
 
@@ -21,7 +22,7 @@ def find(tx: Tx, address: str) -> Group | None:
     """The group of this address, in lower case, or None."""
     place = ("group", address)
     found: Group | None = known(tx).get(place)
-    if found is None and (row := tx.execute(_FIND, {"address": address}).one_or_none()):
+    if found is None and (row := rows.first(tx, _FIND, {"address": address})):
         found = known(tx)[place] = _group(row)
     return found
 
