@@ -74,6 +74,8 @@ def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
     parsed = message.parse(content)
     named = message.recipients(parsed)
     said = mime.text_parts(parsed)
+    declared = automatic.declared(parsed, envelope.mail_from)
+    looks_automatic = automatic.looks_so(parsed)
     given = message.message_id(parsed)
     if len(given.encode()) > MAX_MESSAGE_ID:
         given = ""
@@ -84,9 +86,9 @@ def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
         proof=envelope.proof,
         message_id=given or f"<{hashlib.sha256(content).hexdigest()[:32]}@{hostname}>",
         subject=message.subject(parsed),
-        declared=automatic.declared(parsed, envelope.mail_from),
-        looks_automatic=automatic.looks_so(parsed),
-        robot=automatic.robot(parsed, envelope.mail_from),
+        declared=declared,
+        looks_automatic=looks_automatic,
+        robot=declared or automatic.sent_to_many(parsed) or looks_automatic,  # as `automatic.robot` has it
         is_from_a_list=any(field.name in ("list-id", "list-post", "mailing-list") for field in parsed.fields),
         named=frozenset(address.key for address in named.addresses),
         recipients=named.count,

@@ -114,7 +114,12 @@ def declared(post: Message, mail_from: str) -> str | None:
 
 def robot(post: Message, mail_from: str) -> str | None:
     """Why this reply was not written by a person to us; None when nothing says so."""
-    return declared(post, mail_from) or next(filter(None, map(_bulk, post.fields)), None) or looks_so(post)
+    return declared(post, mail_from) or sent_to_many(post) or looks_so(post)
+
+
+def sent_to_many(post: Message) -> str | None:
+    """Why it came by way of a list or in bulk; None when nothing says so."""
+    return next(filter(None, map(_bulk, post.fields)), None)
 
 
 def unanswerable(post: Message, mail_from: str, ours: Container[str] = ()) -> str | None:

@@ -146,15 +146,16 @@ def subject(message: Message) -> str:
 
 def author(message: Message) -> Author | NoAuthor:
     """Whose message it claims to be, when every reader would say the same; who proved it is another question."""
-    senders = message.all("from")
+    names = [field.name for field in message.fields]
+    senders = names.count("from")
     if not message.complete:
         return NoAuthor("the header does not end with an empty line")
-    if len(senders) != 1:
-        return NoAuthor("there is no From field" if not senders else f"there are {len(senders)} From fields")
-    doubled = next((name for name in ONCE if len(message.all(name)) > 1), None)
+    if senders != 1:
+        return NoAuthor("there is no From field" if not senders else f"there are {senders} From fields")
+    doubled = next((name for name in ONCE if names.count(name) > 1), None)
     if doubled:
         return NoAuthor(f"there are several {doubled.title()} fields")
-    return mailbox.single(senders[0].value)
+    return mailbox.single(message.fields[names.index("from")].value)
 
 
 def recipients(message: Message) -> Recipients:

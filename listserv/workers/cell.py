@@ -23,6 +23,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable
+from functools import cache
 from types import FrameType
 from typing import IO, Any, ParamSpec, TypeVar
 
@@ -138,24 +139,32 @@ def guarded(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """
     if threading.current_thread() is not threading.main_thread():
         return work(*args, **kwargs)
-    armed, here = True, sys._getframe()
-
-    def over(_number: int, frame: FrameType | None) -> None:
-        if armed and frame is not here:
-            raise Overrun
-
+    _watch()
     collects = gc.isenabled()
     gc.disable()
-    before = signal.signal(signal.SIGPROF, over)
+    _guards.append(sys._getframe())
     signal.setitimer(signal.ITIMER_PROF, AT_ONCE, AT_ONCE)
     try:
         return work(*args, **kwargs)
     finally:
-        armed = False
+        _guards.pop()
         signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
         if collects:
             gc.enable()
+
+
+_guards: list[FrameType] = []  # those of `guarded` that are under way
+
+
+@cache
+def _watch() -> None:
+    """From now on the timer interrupts what is guarded, and nothing else."""
+    signal.signal(signal.SIGPROF, _over)
+
+
+def _over(_number: int, frame: FrameType | None) -> None:
+    if _guards and frame is not _guards[-1]:
+        raise Overrun
 
 
 def _ended(code: int) -> str:
