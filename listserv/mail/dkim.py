@@ -47,6 +47,11 @@ _LATE: Final = 300  # seconds that clocks may differ
 _TIMES = (b"t", b"x")  # judged by the clock that we are given: dkimpy looks at the system's
 _GAP = re.compile(rb"[ \t\r\n]{81}")  # no honest folding; dkimpy's patterns take quadratic time on it
 _BLANKS = re.compile(rb"[ \t]+")
+_VALUE = re.compile(
+    rb"([;\s]b\s*=)(?:[\sA-Za-z0-9+/=]*[A-Za-z0-9+/=])?(?:\r?\n\Z)?"
+)  # that of b=, and what is before it
+_LINE_END = re.compile(rb"\r?\n")
+_SIMPLE = CanonicalizationPolicy.from_c_value(b"simple/simple")
 _SELECTOR = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\Z")
 _SHA256 = Prehashed(hashes.SHA256())
 
@@ -159,7 +164,7 @@ def relaxed(body: bytes | memoryview) -> tuple[bytes, int]:
     raw = memoryview(body)
     while at < len(raw):
         piece, at = _piece(raw, at)
-        piece = _BLANKS.sub(b" ", piece).replace(b" \r\n", b"\r\n")
+        piece = _compressed(piece).replace(b" \r\n", b"\r\n")
         text = _end_of_text(piece)
         if text:
             state.update(b"\r\n" * ends)
@@ -169,6 +174,11 @@ def relaxed(body: bytes | memoryview) -> tuple[bytes, int]:
     if length:
         state.update(b"\r\n")
     return state.digest(), length + 2 * bool(length)
+
+
+def _compressed(text: bytes) -> bytes:
+    """With one space for each run of blanks."""
+    return _BLANKS.sub(b" ", text) if b"  " in text or b"\t" in text else text
 
 
 def simple(body: bytes | memoryview) -> tuple[bytes, int]:
@@ -288,12 +298,30 @@ def _header_hash(message: Message, signature: Signature) -> bytes:
     names = [name.strip().lower() for name in signature.tags[b"h"].split(b":")]
     # One more than was signed breaks the signature (RFC 6376 §8.15): readers may take the other one for the author's.
     names += [name for name in _ONCE if name in names]
+    if _forms(signature)[0] == "relaxed":
+        return hashlib.sha256(_relaxed_header(message, signature, names)).digest()
     wanted = {name.decode("latin-1") for name in names}
-    policy = CanonicalizationPolicy.from_c_value(signature.tags.get(b"c", b"simple/simple"))
-    signed = policy.canonicalize_headers([_pair(each) for each in message.fields if each.name in wanted])
+    signed = [_pair(each) for each in message.fields if each.name in wanted]
     state = hashlib.sha256()
-    dkim.hash_headers(state, policy, signed, names, _pair(signature.field), signature.tags)
+    dkim.hash_headers(state, _SIMPLE, signed, names, _pair(signature.field), signature.tags)
     return state.digest()
+
+
+def _relaxed_header(message: Message, signature: Signature, names: Sequence[bytes]) -> bytes:
+    """What is hashed in this form: of fields of one name the last first (RFC 6376 §3.4.2, §5.4.2)."""
+    left: dict[str, list[bytes]] = {}
+    for field in message.fields:
+        left.setdefault(field.name, []).append(field.raw)
+    chosen = ((name, left[key].pop()) for name in names if left.get(key := name.decode("latin-1")))
+    lines = [b"%b:%b\r\n" % (name, _relaxed_value(raw.partition(b":")[2])) for name, raw in chosen]
+    own = signature.field
+    unsigned = _relaxed_value(_VALUE.sub(rb"\1", _pair(own)[1]))
+    return b"".join(lines) + b"%b:%b" % (own.name.encode("ascii"), unsigned)
+
+
+def _relaxed_value(content: bytes) -> bytes:
+    line = content.strip()
+    return _compressed(_LINE_END.sub(b"", line) if b"\n" in line else line)
 
 
 def _pair(field: Field) -> tuple[bytes, bytes]:

@@ -9,9 +9,10 @@ Sources: RFC 9989 (§4.4 alignment, §4.7 and §4.8 the record, §4.10 the walk,
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal, assert_never
+from functools import partial
+from typing import Final, Literal, assert_never
 
-from listserv.mail.lookups import Answer, Ask, Known, Question, Silence, ask_all
+from listserv.mail.lookups import Answer, Ask, Known, Memory, Question, Silence, ask_all
 from listserv.model.envelope import DmarcPolicy
 
 MAX_QUESTIONS = 8  # in one walk
@@ -81,6 +82,9 @@ class Walk:
         return not self.silent or any(record.domain == self.domain for record in self.records)
 
 
+_MEMORY: Final[Memory[Walk]] = Memory()
+
+
 def targets(domain: str) -> list[str]:
     """The names that the walk visits: the domain, then at most seven labels, and so on to the last one (§4.10)."""
     labels = domain.split(".")
@@ -95,6 +99,10 @@ def questions(domain: str) -> list[Question]:
 
 def walk(domain: str, ask: Ask) -> Walk:
     """The tree walk from this domain.  Raises Missing."""
+    return _MEMORY.conclude(domain, partial(_walked, domain), ask)
+
+
+def _walked(domain: str, ask: Ask) -> Walk:
     records: list[Record] = []
     silent = ""
     for name, known in zip(targets(domain), ask_all(ask, questions(domain)), strict=True):

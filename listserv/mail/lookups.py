@@ -6,7 +6,9 @@ what is not yet.  Whoever called the function finds the answer and calls it agai
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Question(NamedTuple):
@@ -72,3 +74,54 @@ def ask_all(ask: Ask, questions: Iterable[Question]) -> list[Known]:
     if missing:
         raise Missing(*missing)
     return known
+
+
+_REMEMBERED = 512  # conclusions of one kind
+_SMALL = 8_192  # octets of the answers behind one
+
+
+class Memory(Generic[T]):
+    """What was concluded from answers of the DNS: again the same, as long as the DNS says the same, and no longer.
+
+    Few answers only, for they are kept as well; when it is full, it begins anew.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[object, tuple[dict[Question, Known], T]] = {}
+
+    def conclude(
+        self, key: object, work: Callable[[Ask], T], ask: Ask, keeps: Callable[[Iterable[Known]], bool] = lambda _: True
+    ) -> T:
+        """What `work` gives, which depends on nothing but `key` and what it asks; else `keeps` is False of that.
+
+        Raises what it raises.
+        """
+        kept = self._kept.get(key)
+        if kept is not None and _is_so(kept[0], ask):
+            return kept[1]
+        heard: dict[Question, Known] = {}
+
+        def hear(question: Question) -> Known:
+            known = heard[question] = ask(question)
+            return known
+
+        found = work(hear)
+        if sum(map(_octets, heard.values())) <= _SMALL and keeps(heard.values()):
+            if len(self._kept) >= _REMEMBERED:
+                self._kept.clear()
+            self._kept[key] = heard, found
+        return found
+
+
+def _is_so(heard: dict[Question, Known], ask: Ask) -> bool:
+    try:
+        return all(ask(question) is known for question, known in heard.items())
+    except Missing:
+        return False
+
+
+def _octets(known: Known) -> int:
+    """About so many are kept with it."""
+    if isinstance(known, Silence):
+        return 100 + len(known.why)
+    return 100 + sum(map(len, known.texts)) + sum(len(host) for _, host in known.hosts)

@@ -8,12 +8,14 @@ Sources: RFC 7208 (§2.3, §2.4 identities; §4.6.4: at most 10 terms that ask, 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, assert_never
+from functools import partial
+from typing import Any, Final, assert_never
 
 import spf
 
-from listserv.mail.lookups import Answer, Ask, Missing, Question, Silence, ask_all
+from listserv.mail.lookups import Answer, Ask, Known, Memory, Missing, Question, Silence, ask_all
 from listserv.model import address
 
 _MAX_LABEL = 63  # RFC 1035 §2.3.4
@@ -39,6 +41,9 @@ class Spf:
     @property
     def is_in_doubt(self) -> bool:
         return self.result == "temperror"
+
+
+_MEMORY: Final[Memory[Spf]] = Memory()
 
 
 def identity(mail_from: str, helo: str) -> Spf:
@@ -67,6 +72,11 @@ def check(ip: str, mail_from: str, helo: str, ask: Ask) -> Spf:
     who = identity(mail_from, helo)
     if "." not in who.domain:
         return who  # RFC 7208 §4.3: none for what is no multi-label name
+    key = ip, who.identity, who.domain
+    return _MEMORY.conclude(key, partial(_evaluated, ip, mail_from, helo, who), ask, _says_the_same_to_all)
+
+
+def _evaluated(ip: str, mail_from: str, helo: str, who: Spf, ask: Ask) -> Spf:
     local = mail_from.rpartition("@")[0] or "postmaster"
     query = _Query(ip.partition("%")[0], local, who.domain, helo, ask)
     try:
@@ -76,6 +86,11 @@ def check(ip: str, mail_from: str, helo: str, ask: Ask) -> Spf:
     # pyspf's own words without what stands in the record: a stranger's text goes no further.
     why = re.split("[:'\"]", query.prob)[0][:80] if result in ("permerror", "temperror") else ""
     return Spf(result, who.domain, who.identity, why)
+
+
+def _says_the_same_to_all(answers: Iterable[Known]) -> bool:
+    """RFC 7208 §7: only a macro can make it depend on the local part, or on HELO beside MAIL FROM."""
+    return not any(b"%" in text for known in answers if isinstance(known, Answer) for text in known.texts)
 
 
 class _Query(spf.query):  # type: ignore[misc]

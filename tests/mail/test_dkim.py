@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from dkim.canonicalization import Relaxed, Simple
+from dkim.canonicalization import CanonicalizationPolicy, Relaxed, Simple
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -259,3 +259,32 @@ def test_whatever_signature_comes_it_has_a_result(tags: list[bytes]) -> None:
     assert all(each.result != "pass" for each in found)
     said = authentication_results.written("lists.example", [dkim_result(each, is_one_of_many=True) for each in found])
     assert header.results_field(said)
+
+
+CONTENTS = st.lists(
+    st.sampled_from(
+        [b" ", b"\t", b"a", b"  ", b"word", b"\xc3\xa4", b"\r\n ", b"\n\t", b"\r", b";", b"=", b"b=", b" b =YQ\r\n =="]
+    ),
+    max_size=8,
+).map(b"".join)  # fmt: skip
+NAMES = st.sampled_from([b"From", b"to", b"X-Y", b"subject", b"SUBJECT", b"Received"])
+
+
+@given(
+    st.lists(st.tuples(NAMES, st.sampled_from([b"", b" ", b"\t "]), CONTENTS), max_size=10),
+    st.lists(NAMES.map(bytes.lower) | st.just(b"absent"), min_size=1, max_size=10),
+    st.lists(CONTENTS, min_size=3, max_size=3),
+)
+def test_relaxed_headers_are_hashed_as_dkimpy_hashes_them(
+    fields: list[tuple[bytes, bytes, bytes]], signed: list[bytes], odd: list[bytes]
+) -> None:
+    own = b"DKIM-Signature:" + odd[0] + b"; b=" + odd[1] + b"; c=relaxed/relaxed;" + odd[2] + b"\r\n"
+    post = message.parse(own + b"".join(b"%b%b:%b\r\n" % each for each in fields) + b"\r\n")
+    tags = {b"h": b":".join(signed), b"c": b"relaxed"}
+    signature = dkim.Signature(post.fields[0], "a.example", "s1", tags)
+    names = [*signed, *(name for name in dkim._ONCE if name in signed)]
+    pairs = [dkim._pair(each) for each in post.fields if each.name.encode() in names]
+    digest = hashlib.sha256()
+    policy = CanonicalizationPolicy.from_c_value(b"relaxed")
+    dkimpy.hash_headers(digest, policy, policy.canonicalize_headers(pairs), names, dkim._pair(signature.field), tags)
+    assert dkim._header_hash(post, signature) == digest.digest()

@@ -142,3 +142,39 @@ def test_a_domain_publishes_spf_or_not_or_nobody_says() -> None:
     assert published(Answer((b"v=spf10 -all", b"v=spf2.0/pra"))) is False
     assert published(NOTHING) is False
     assert published(Silence("silent")) is None
+
+
+def test_the_same_answers_are_not_evaluated_again_and_other_ones_are() -> None:
+    zone = txt(memory_example="v=spf1 include:other.example -all", other_example="v=spf1 ip4:192.0.2.1 -all")
+    evaluated = []
+
+    def count(*_: object) -> None:
+        evaluated.append(1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        old = spf._Query.check
+        patch.setattr(spf._Query, "check", lambda self: (count(), old(self))[1])
+        for sender in ("ada@memory.example", "bob@memory.example"):
+            assert check(zone, sender).result == "pass"
+        assert len(evaluated) == 1
+        assert check(zone, "ada@memory.example", ip="192.0.2.2").result == "fail"
+        assert len(evaluated) == 2
+        assert check(txt(memory_example="v=spf1 -all"), "ada@memory.example").result == "fail"
+        assert len(evaluated) == 3
+
+        # what another local part or another HELO may change is asked each time
+        macro = txt(memory_example="v=spf1 exists:%{l}.other.example -all")
+        for sender in ("ada@memory.example", "ada@memory.example"):
+            assert check(macro, sender).result == "fail"
+        assert len(evaluated) == 5
+
+
+def test_what_is_forgotten_by_the_cache_is_missed_though_it_was_concluded_from() -> None:
+    zone = txt(memory_example="v=spf1 include:other.example -all", other_example="v=spf1 ip4:192.0.2.1 -all")
+    assert check(zone, "ada@memory.example").result == "pass"
+
+    def ask(question: Question) -> Known:
+        raise Missing(question)
+
+    with pytest.raises(Missing):
+        spf.check("192.0.2.1", "ada@memory.example", "out.example", ask)
