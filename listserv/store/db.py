@@ -194,18 +194,18 @@ class Database:
     def _serve(self) -> None:
         siblings = 0
         while group := self._next(siblings):
-            with self._turn.taken():
-                group += self._here(GROUP - len(group))  # who has come while another process had its turn
-                siblings = len(group)
-                self._together(group)
+            fault = self._together(group)
+            siblings = len(group) + self._jobs.qsize()  # who came meanwhile would have been with them a moment later
+            if fault is not None:
+                self._apart(group, fault)
             _tell(group)
             del group  # and with it the message that it may have written, which is not to wait for the next
 
     def _next(self, siblings: int) -> list[_Job]:
         """What waits for a writer, at most GROUP; nothing at the end.
 
-        Where so many came together before, they are likely to come together again: the first ones wait for the others
-        a moment, because a commit costs more than what is in it.
+        Where so many came together before, or just after each other, they are likely to come again: the first ones wait
+        for the others a moment, because a commit costs more than what is in it.
         """
         group: list[_Job] = []
         job = self._jobs.get()
@@ -225,25 +225,35 @@ class Database:
             self._jobs.put(None)  # the end is for after this group
         return group
 
-    def _together(self, group: list[_Job]) -> None:
-        """One transaction for all, and for who waits behind them; if it fails, one for each."""
-        if len(group) > 1 or self._behind:
-            try:
-                with self._begin() as tx:
-                    for job in group:
-                        job.result = job.work(tx)
-                    for job in self._followers(tx):
-                        group.append(job)  # first: whatever happens now, it is told
-                        job.result = job.work(tx)
-            except Exception as fault:  # whose fault it was shows when each is alone
-                log.debug("a group of %d is taken apart: %s", len(group), type(fault).__name__)
-            else:
-                return
+    def _together(self, group: list[_Job]) -> BaseException | None:
+        """One transaction for all, for who has come before it was our turn, and for who waits behind them.
+
+        None, or what went wrong.
+        """
+        try:
+            with self._begin() as tx:
+                group += self._here(GROUP - len(group))
+                for job in group:
+                    job.result = job.work(tx)
+                for job in self._followers(tx):
+                    group.append(job)  # first: whatever happens now, it is told
+                    job.result = job.work(tx)
+        except BaseException as fault:  # handed to the caller, who waits for it
+            return fault
+        return None
+
+    def _apart(self, group: Sequence[_Job], fault: BaseException) -> None:
+        """One transaction for each, because whose fault it was shows when he is alone; who was alone has tried once."""
+        log.debug("a group of %d is taken apart: %s", len(group), type(fault).__name__)
+        tried = len(group) == 1
+        if tried and not isinstance(fault, _COLLISIONS):
+            group[0].fault = fault
+            return
         for job in group:
             try:
-                job.result = self._alone(job.work)
-            except BaseException as fault:  # handed to the caller, who waits for it
-                job.fault = fault
+                job.result = self._alone(job.work, tried=tried)
+            except BaseException as own:  # handed to the caller, who waits for it
+                job.fault = own
 
     def _here(self, most: int) -> list[_Job]:
         """What else waits for a writer now."""
@@ -263,8 +273,11 @@ class Database:
                 if self._behind.pop(job, ""):  # else it comes by itself: its time is over
                     yield job
 
-    def _alone(self, work: Callable[[Tx], T]) -> T:
-        for attempt in range(1, ATTEMPTS + 1):
+    def _alone(self, work: Callable[[Tx], T], *, tried: bool = False) -> T:
+        """What it gives; `tried`: it has collided once."""
+        if tried:
+            time.sleep(0.04)
+        for attempt in range(1 + tried, ATTEMPTS + 1):
             try:
                 with self._begin() as tx:
                     return work(tx)

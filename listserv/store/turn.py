@@ -22,26 +22,21 @@ class Turn:
     """That of one process, whose threads wait for each other; None: a database that needs no turns."""
 
     def __init__(self, path: Path | None) -> None:
-        self._thread = threading.RLock()
-        self._depth = 0
+        self._thread = threading.Lock()
         self._fd = _opened(path) if path else None
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Until the end of this block nobody else writes; who has the turn may take it again."""
+        """Until the end of this block nobody else writes."""
         if self._fd is None:
             yield
             return
         with self._thread:
-            if not self._depth:
-                fcntl.flock(self._fd, fcntl.LOCK_EX)
-            self._depth += 1
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
                 yield
             finally:
-                self._depth -= 1
-                if not self._depth:
-                    fcntl.flock(self._fd, fcntl.LOCK_UN)
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
         with self._thread:

@@ -1,5 +1,6 @@
 """Processes wait for their turn to write in the kernel, and nobody waits for a dead one."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -7,9 +8,9 @@ import sys
 import threading
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 
-from listserv.store.db import Database
+from listserv.store.db import Database, Tx
 from listserv.store.turn import Turn
 from tests.kit.patience import PATIENCE
 
@@ -67,4 +68,25 @@ def test_where_there_can_be_none_the_database_protects_itself(tmp_path: Path) ->
     (tmp_path / "some.db-turn").mkdir()
     database = Database(f"sqlite:///{tmp_path}/some.db")
     database.write_now(lambda tx: tx.execute(text("CREATE TABLE one (number INTEGER)")))
+    database.close()
+
+
+async def test_who_comes_while_another_process_has_its_turn_shares_the_next_commit(tmp_path: Path) -> None:
+    database, other = Database(f"sqlite:///{tmp_path}/some.db"), Turn(tmp_path / "some.db-turn")
+    seen: list[object] = []
+    event.listen(database._writer, "commit", seen.append)
+
+    def work(tx: Tx) -> int:
+        return tx.execute(text("SELECT 1")).scalar_one()
+
+    with other.taken():
+        writes = [asyncio.create_task(database.write(work))]
+        async with asyncio.timeout(PATIENCE):
+            while not (database._started and database._jobs.empty()):  # the writer has it, and waits
+                await asyncio.sleep(0.01)
+        writes += [asyncio.create_task(database.write(work)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert not seen
+    assert await asyncio.gather(*writes) == [1, 1, 1, 1]
+    assert len(seen) == 1
     database.close()
