@@ -7,6 +7,7 @@ of a copy is shared by all who get the edition.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import assert_never
 
 from listserv.access_log.events import Way
@@ -170,6 +171,12 @@ def again(delivery: Delivery, now: datetime, *, in_doubt: bool, chance: Callable
     step = LADDER[min(delivery.tries, len(LADDER)) - 1]
     spread = 1 + JITTER * (chance(1)[0] / 127.5 - 1)
     return now + max(step * spread, IN_DOUBT if in_doubt else timedelta())
+
+
+def recording(site: Site, results: Sequence[Settled], now: datetime) -> Callable[[Tx], None]:
+    """`record` as work for a writer: a stroke where it is no more than that, as for most copies that go out."""
+    stroke = deliveries.settling(results, now) if all(result.state == "sent" for result in results) else None
+    return stroke or partial(record, site=site, results=results, now=now)
 
 
 def record(tx: Tx, site: Site, results: Sequence[Settled], now: datetime) -> None:

@@ -11,6 +11,9 @@ appends (`later`) one statement for each table.  When any piece of work fails, n
 run again in a transaction of its own: so a fault is its maker's alone, and what goes well pays for no savepoints.
 Nobody is told of success before that fsync has happened.
 
+A `Stroke` is work that is one statement.  When nobody shares its commit it is a transaction by itself, and passes by
+all that a transaction costs on our side: more than the fsync, where copies go out by the thousand.
+
 `write_behind` is for who waits for rows that others make: his work joins the transaction that makes them.  So what is
 to happen next is claimed in the very commit that says it is to happen, and costs neither an fsync nor a turn.
 
@@ -18,6 +21,7 @@ SQLite and PostgreSQL differ in this module, in `bells`, and in no other.
 """
 
 import asyncio
+import json
 import logging
 import queue
 import sqlite3
@@ -33,6 +37,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
     ARRAY,
+    JSON,
     BigInteger,
     Column,
     ColumnElement,
@@ -42,10 +47,12 @@ from sqlalchemy import (
     ExceptionContext,
     Executable,
     Select,
+    Subquery,
     Text,
     UpdateBase,
     any_,
     bindparam,
+    cast,
     create_engine,
     event,
     func,
@@ -76,6 +83,7 @@ MANY, GATHER = (
 )  # where so many shared the last one, the next is put off until as many are here, or so many seconds
 READERS = 4
 WRITERS = 1  # SQLite has one by nature; on PostgreSQL several groups would wait for each other's rows, and deadlock
+KEPT_SECONDS = 1.0  # that a writer's connection rests before the pool looks whether it still lives
 LOCK_SECONDS = 30  # how long SQLite waits for another process to finish its transaction
 
 CHECKPOINT = 8_000  # pages of SQLite's log; rarely enough that one commit in a hundred does not wait for it
@@ -90,6 +98,25 @@ _COLLISIONS = (OperationalError, IntegrityError)  # deadlock, SQLITE_BUSY, conne
 
 class UnsafeDatabase(Exception):
     """The server does not keep what it has committed; a 250 would be a lie (RELIABILITY R1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """Work for `write` that is one statement and rings no bell; `says` it with its values, as `native` makes them."""
+
+    says: Callable[[Dialect], tuple[UpdateBase, Mapping[str, Any]]]
+
+    def __call__(self, tx: Tx) -> None:
+        statement, values = self.says(tx.dialect)
+        run_many(tx, statement, [values])
+
+
+class _Kept(threading.local):
+    """What a writer keeps from one transaction to the next: its connection, until that time of the monotonic clock."""
+
+    is_writer = False
+    tx: Tx | None = None
+    until = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -110,6 +137,8 @@ class Database:
         self.url = make_url(url)
         is_sqlite = self.url.get_backend_name() == "sqlite"
         self._writer, self._reader = (_sqlite if is_sqlite else _postgresql)(self.url)
+        self._strike = _strike_sqlite if is_sqlite else _strike_postgresql
+        self._kept = _Kept()
         for made in (self._writer, self._reader):
             event.listen(made, "checkin", _retire)
         event.listen(self._writer, "savepoint", _write_later)
@@ -125,7 +154,7 @@ class Database:
 
     async def write(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returned, after the commit is on disk."""
-        job = self._job(partial(_call, work, args, kwargs))
+        job = self._job(work if isinstance(work, Stroke) else partial(_call, work, args, kwargs))
         self._jobs.put(job)
         result: T = await job.done
         return result
@@ -193,6 +222,7 @@ class Database:
 
     def _serve(self) -> None:
         siblings = 0
+        self._kept.is_writer = True
         while group := self._next(siblings):
             fault = self._together(group)
             siblings = len(group) + self._jobs.qsize()  # who came meanwhile would have been with them a moment later
@@ -200,6 +230,8 @@ class Database:
                 self._apart(group, fault)
             _tell(group)
             del group  # and with it the message that it may have written, which is not to wait for the next
+        if self._kept.tx:
+            self._kept.tx.close()
 
     def _next(self, siblings: int) -> list[_Job]:
         """What waits for a writer, at most GROUP; nothing at the end.
@@ -230,6 +262,8 @@ class Database:
 
         None, or what went wrong.
         """
+        if len(group) == 1 and self._struck(group[0].work):
+            return None
         try:
             with self._begin() as tx:
                 group += self._here(GROUP - len(group))
@@ -265,6 +299,18 @@ class Database:
                 self._jobs.put(None)  # the end is for after this group
         return found
 
+    def _struck(self, work: Callable[[Tx], Any]) -> bool:
+        """Whether this is a stroke, and has been carried out by itself; else it is tried as all other work."""
+        if not isinstance(work, Stroke):
+            return False
+        try:
+            with self._connected() as tx, self._turn.taken():
+                self._strike(tx, work)
+        except Exception as fault:  # whatever it is, it comes again, and is told then
+            log.debug("a stroke fails: %s", type(fault).__name__)
+            return False
+        return True
+
     def _followers(self, tx: Tx) -> Iterator[_Job]:
         """Who waits for what has been rung in this transaction; all that it has written can be read."""
         for job, name in tuple(self._behind.items()):
@@ -288,17 +334,37 @@ class Database:
         raise AssertionError("unreachable")
 
     @contextmanager
+    def _connected(self) -> Iterator[Tx]:
+        """A connection, which a writer keeps for the next time when all goes well."""
+        kept = self._kept
+        tx, kept.tx = kept.tx, None
+        if tx is not None and time.monotonic() > kept.until:
+            tx.close()
+            tx = None
+        tx = tx or self._writer.connect()
+        try:
+            yield tx
+        except BaseException:
+            tx.close()
+            raise
+        if kept.is_writer and _WORN not in tx.info:
+            kept.tx, kept.until = tx, time.monotonic() + KEPT_SECONDS
+        else:
+            tx.close()
+
+    @contextmanager
     def _begin(self) -> Iterator[Tx]:
-        with self._turn.taken(), self._writer.begin() as tx:
-            tx.info.pop(_LATER, None)  # of a transaction that failed
+        with self._connected() as tx, self._turn.taken(), tx.begin():
+            info = tx.info  # now: there is none when the connection has died
+            info.pop(_LATER, None)  # of a transaction that failed
             silence(tx)
-            tx.info[_KNOWN] = {}
+            info[_KNOWN] = {}
             try:
                 yield tx
                 _write_later(tx)
                 rang = self._bells.before(tx)
             finally:
-                del tx.info[_KNOWN]
+                del info[_KNOWN]
         self._bells.after(rang)
 
 
@@ -415,9 +481,22 @@ def numbers(dialect: Dialect, values: Collection[int]) -> Any:
     return f"[{','.join(map(str, values))}]" if dialect.name == "sqlite" else list(values)
 
 
-def native(tx: Tx, kind: TypeEngine[T], value: T) -> Any:
+def entries(dialect: Dialect, name: str) -> Subquery:
+    """The rows of the parameter `name`, which `mapped` makes: a `number` and the `words` that belong to it."""
+    given = bindparam(name, type_=Text)
+    each = func.json_each(given) if dialect.name == "sqlite" else func.json_each_text(cast(given, JSON))
+    entry = each.table_valued("key", "value")
+    return select(cast(entry.c.key, BigInteger).label("number"), entry.c.value.label("words")).subquery()
+
+
+def mapped(values: Mapping[int, str]) -> str:
+    """The parameter of `entries`."""
+    return json.dumps(values)
+
+
+def native(dialect: Dialect, kind: TypeEngine[T], value: T) -> Any:
     """The value as this database's driver takes it."""
-    convert = kind.dialect_impl(tx.dialect).bind_processor(tx.dialect)
+    convert = kind.dialect_impl(dialect).bind_processor(dialect)
     return convert(value) if convert else value
 
 
@@ -444,6 +523,24 @@ def _retire(connection: Any, record: Any) -> None:
 
 def _call(work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], tx: Tx) -> T:
     return work(tx, *args, **kwargs)
+
+
+def _strike_sqlite(tx: Tx, stroke: Stroke) -> None:
+    statement, values = stroke.says(tx.dialect)
+    sql, names = _compiled(statement, tx.dialect)
+    driver: Any = tx.connection.dbapi_connection
+    driver.execute(sql, [values[name] for name in names])  # outside of BEGIN and COMMIT each statement is a transaction
+
+
+def _strike_postgresql(tx: Tx, stroke: Stroke) -> None:
+    statement, values = stroke.says(tx.dialect)
+    sql, _ = _compiled(statement, tx.dialect)
+    driver: Any = tx.connection.dbapi_connection
+    driver.autocommit = True
+    try:
+        driver.execute(sql, values)
+    finally:
+        driver.autocommit = False
 
 
 def _sqlite(url: URL) -> tuple[Engine, Engine]:

@@ -1,14 +1,13 @@
 """Editions and their deliveries: written once, fanned out in chunks, settled in batches."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
     Dialect,
     Executable,
     Select,
@@ -28,16 +27,17 @@ from sqlalchemy.sql.dml import Update
 from listserv.model.group import Group, Mode
 from listserv.store import groups, ledger, queue
 from listserv.store.bells import ring
-from listserv.store.db import Tx, among, carried, native, numbers, octets, run_many
+from listserv.store.db import Stroke, Tx, among, carried, entries, mapped, native, numbers, octets
 from listserv.store.queue import is_aside, is_due, is_taken
 from listserv.store.schema import deliveries, editions, mailboxes, messages, posts, subscriptions
 
 EDITIONS = 4  # that share a claim
-FEW = 3  # that ended alike are not worth a statement of their own
 SHARE = 16  # deliveries that each has at least
 MOST_EDITIONS = 64  # in one claim, when each has few
 _FRESH = deliveries.c.tries == literal_column("0")  # literals, as in `queue.is_due`: partial indexes stand behind them
 _TRIED = deliveries.c.tries > literal_column("0")
+
+_How = tuple[int, str, datetime | None]  # claims ended: of these tries, in this state, due again then
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,47 +336,54 @@ def load(tx: Tx, edition_id: int, site_domain: str) -> Loaded | None:
 
 
 def settle(tx: Tx, settled: Sequence[Settled], now: datetime) -> None:
-    """Write down how these claims ended; a claim that is no longer ours changes nothing.
-
-    Those that ended alike are one statement, as all recipients of one transaction do.
-    """
-    alike: dict[tuple[int, str, datetime | None, str], list[int]] = {}
-    for s in settled:
-        again = s.due if s.state == "due" else None
-        alike.setdefault((s.tries, s.state, again, s.reply[:500]), []).extend(s.ids)
-    moment: Callable[[datetime], Any] = cache(partial(native, tx, deliveries.c.due.type))
-    rows = []
-    for (tries, state, again, reply), ids in alike.items():
-        values = {
-            "b_tries": tries,
-            "b_state": state,
-            "b_due": moment(again or now),
-            "b_reply": reply,
-            "b_done_at": None if again else moment(now),
-        }
-        if len(ids) > FEW:
-            run_many(tx, _settle_all(tx.dialect), [{"b_ids": numbers(tx.dialect, ids), **values}])
-        else:
-            rows += [{"b_id": id, **values} for id in ids]
-    if rows:
-        run_many(tx, _SETTLE, rows)
+    """Write down how these claims ended; a claim that is no longer ours changes nothing."""
+    for how, replies in _alike(settled).items():
+        _stroke(how, replies, now)(tx)
     ended = {s.notice for s in settled if s.notice is not None and s.state != "due"}
     if ended:
         _forget_words(tx, ended)
 
 
-def _ending(these: ColumnElement[bool]) -> Update:
-    mine = update(deliveries).where(these, deliveries.c.tries == bindparam("b_tries"), is_taken(deliveries))
-    values: dict[str, Any] = {name: bindparam("b_" + name) for name in ("state", "due", "reply", "done_at")}
-    return mine.values(lease=null(), node=null(), **values)
+def settling(settled: Sequence[Settled], now: datetime) -> Stroke | None:
+    """The same as a stroke, where it is one: they ended alike, but for their replies, and are of no notice."""
+    alike = _alike(settled)
+    if len(alike) != 1 or any(s.notice is not None for s in settled):
+        return None
+    [(how, replies)] = alike.items()
+    return _stroke(how, replies, now)
 
 
-_SETTLE = _ending(deliveries.c.id == bindparam("b_id"))
+def _alike(settled: Sequence[Settled]) -> dict[_How, dict[int, str]]:
+    """The replies by delivery, of those that ended alike."""
+    alike: dict[_How, dict[int, str]] = {}
+    for s in settled:
+        how = s.tries, s.state, s.due if s.state == "due" else None
+        alike.setdefault(how, {}).update(dict.fromkeys(s.ids, s.reply[:500]))
+    return alike
+
+
+def _stroke(how: _How, replies: Mapping[int, str], now: datetime) -> Stroke:
+    tries, state, again = how
+
+    def says(dialect: Dialect) -> tuple[Update, Mapping[str, Any]]:
+        values = {
+            "b_ended": mapped(replies),
+            "b_tries": tries,
+            "b_state": state,
+            "b_due": native(dialect, deliveries.c.due.type, again or now),
+            "b_done_at": None if again else native(dialect, deliveries.c.done_at.type, now),
+        }
+        return _settling(dialect), values
+
+    return Stroke(says)
 
 
 @cache
-def _settle_all(dialect: Dialect) -> Update:
-    return _ending(among(dialect, deliveries.c.id, "b_ids"))
+def _settling(dialect: Dialect) -> Update:
+    c, ended = deliveries.c, entries(dialect, "b_ended")
+    mine = update(deliveries).where(c.id == ended.c.number, c.tries == bindparam("b_tries"), is_taken(deliveries))
+    values: dict[str, Any] = {name: bindparam(f"b_{name}") for name in ("state", "due", "done_at")}
+    return mine.values(lease=null(), node=null(), reply=ended.c.words, **values)
 
 
 def _forget_words(tx: Tx, ids: Collection[int]) -> None:

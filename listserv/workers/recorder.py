@@ -80,7 +80,7 @@ class Recorder:
         ids = [id for settled in batch for id in settled.ids]
         while True:
             try:
-                await self._db.write(delivering.record, self._site, batch, self._clock())
+                await self._db.write(delivering.recording(self._site, batch, self._clock()))
                 break
             except Exception:
                 log.exception("could not record %d outcomes; trying again", len(ids))

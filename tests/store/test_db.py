@@ -7,15 +7,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, select, text
+from sqlalchemy import Connection, bindparam, event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 
 from listserv.store import db as module
 from listserv.store import schema
 from listserv.store.bells import ring
-from listserv.store.db import Database, Tx, is_reachable, known, later
+from listserv.store.db import Database, Stroke, Tx, is_reachable, known, later
 from tests.kit.database import NOW, located, opened
 from tests.kit.patience import PATIENCE
 
@@ -467,3 +468,53 @@ async def test_who_does_not_wait_any_more_does_nothing(db: Database) -> None:
         await waiting
     await db.write(rung, "a")
     assert db.read_now(names) == ["a"]
+
+
+def renamed(old: str, new: str) -> Stroke:
+    c = schema.secrets.c
+    statement = update(schema.secrets).where(c.name == bindparam("b_old")).values(name=bindparam("b_new"))
+    return Stroke(lambda _dialect: (statement, {"b_old": old, "b_new": new}))
+
+
+async def test_a_stroke_that_is_alone_needs_no_transaction_of_ours(db: Database) -> None:
+    db.write_now(add, "a")
+    with commits(db) as done, statements(db) as said:
+        await db.write(renamed("a", "b"))
+        assert db.read_now(names) == ["b"]
+    assert (done, said) == ([], [])
+
+
+async def test_a_stroke_among_others_shares_their_commit_and_sees_what_they_made(db: Database) -> None:
+    with commits(db) as done:
+        await together(db, lambda tx: add(tx, "a"), renamed("a", "b"), lambda tx: add(tx, "a"), renamed("b", "c"))
+    assert db.read_now(names) == ["a", "c"]
+    assert len(done) == 2  # the gate's own, and theirs
+
+
+async def test_a_stroke_that_fails_fails_as_other_work_does(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ATTEMPTS", 2)
+    for name in ("a", "b"):
+        db.write_now(add, name)
+    with pytest.raises(IntegrityError):
+        await db.write(renamed("a", "b"))
+    await db.write(renamed("a", "c"))
+    assert await db.write(add, "d") == "d"
+    assert db.read_now(names) == ["b", "c", "d"]
+
+
+async def test_a_stroke_goes_through_when_the_connection_that_the_writer_kept_has_died(db: Database) -> None:
+    await db.write(add, "a")
+    kept: Any = await db.write(lambda tx: tx.connection.dbapi_connection)
+    kept.close()
+    await db.write(renamed("a", "b"))
+    assert db.read_now(names) == ["b"]
+
+
+async def test_work_goes_through_when_postgresql_has_dropped_the_connection_that_the_writer_kept(
+    tmp_path: Path, server: Any
+) -> None:
+    with opened(server.database(), tmp_path) as db:
+        process = await db.write(lambda tx: tx.execute(text("SELECT pg_backend_pid()")).scalar_one())
+        db.write_now(lambda tx: tx.execute(text("SELECT pg_terminate_backend(:process)"), {"process": process}))
+        assert await db.write(add, "a") == "a"
+        assert db.read_now(names) == ["a"]
