@@ -97,7 +97,7 @@ class Deliverer:
         self._turns: Turns[_Batch] = Turns(lines, time.monotonic)
         self._idle: deque[asyncio.Future[None]] = deque()  # lines that found nothing to do
         self._faulty: list[tuple[_Batch, Exception]] = []  # which our own code could not stamp
-        self._recorder = Recorder(db, site, clock, self._in_hand_no_more)
+        self._recorder = Recorder(db, site, clock, self._in_hand_no_more, lambda: lines - len(self._idle))
         self._in_hand: set[int] = set()
         self._ours_until = clock()  # all that is in hand
         self._few = FEWEST // 2  # in hand: time to claim

@@ -1,12 +1,14 @@
 """Writes outcomes down, at the latest every 16 copies or 10 ms.
 
 Whoever has finished a copy goes on when it is among the 16 that may be unrecorded, or recorded: so a crash repeats at
-most the transactions in flight and 16 copies more (RELIABILITY R4).  Those who have to wait share the next commit.
+most the transactions in flight and 16 copies more (RELIABILITY R4).  A commit costs more than what is in it: when the
+16 places are taken it is put off for a moment, until some of the lines that are at work wait for it, too.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from listserv.flows import delivering
@@ -19,42 +21,59 @@ log = logging.getLogger("listserv.deliverer")
 
 UNRECORDED = 16  # copies
 RECORD_AFTER = 0.010  # seconds
+WAITING_SHARE = 0.4  # of the lines at work: the others have enough to do while a commit is under way
+WAIT_AT_MOST = 0.001  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Who has finished so many copies and has not gone on, since that time of the loop."""
+
+    copies: int
+    since: float
+    turn: asyncio.Future[None]
 
 
 class Recorder:
-    """`recorded` is told the ids of deliveries whose outcomes are on disk."""
+    """`recorded` is told the ids of deliveries whose outcomes are on disk; `at_work` says how many lines are."""
 
     def __init__(
-        self, db: Database, site: Site, clock: Callable[[], datetime], recorded: Callable[[Sequence[int]], None]
+        self,
+        db: Database,
+        site: Site,
+        clock: Callable[[], datetime],
+        recorded: Callable[[Sequence[int]], None],
+        at_work: Callable[[], int],
     ) -> None:
         self._db = db
         self._site = site
         self._clock = clock
         self._recorded = recorded
+        self._at_work = at_work
         self._finished: list[Settled] = []
-        self._waiting: list[asyncio.Future[None]] = []  # those who finished some of them and have not gone on
-        self._taken = 0  # places of the others of them
+        self._waiting: list[_Waiting] = []
+        self._taken = 0  # places of the others of the finished
         self._free = UNRECORDED  # places: what is being written keeps its own until it is on disk
         self._writing = asyncio.Lock()
         self._enough = asyncio.Event()
-        self._alarm: asyncio.TimerHandle | None = None
+        self._latest = 0.0  # time of the loop at which the finished are to be written
+        self._alarm: asyncio.Handle | None = None
+        self._rings_at = 0.0  # the alarm
 
     def finish(self, settled: Sequence[Settled]) -> asyncio.Future[None] | None:
-        """None when these are among the unrecorded; else who finished them waits for this: then they are recorded."""
+        """None when these are among the unrecorded; else who finished them goes on when this is over."""
+        loop = asyncio.get_running_loop()
+        if not self._finished:
+            self._latest = loop.time() + RECORD_AFTER
         self._finished.extend(settled)
         copies = len(settled[0].ids) if len(settled) == 1 else sum([len(alike.ids) for alike in settled])
-        if copies <= self._free:
-            self._free -= copies
-            self._taken += copies
-            if not self._free:
-                self._enough.set()
-            elif self._alarm is None:
-                self._alarm = asyncio.get_running_loop().call_later(RECORD_AFTER, self._enough.set)
+        if self._has_place(copies):
+            self._look(loop)
             return None
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        self._enough.set()
-        return turn
+        waiting = _Waiting(copies, loop.time(), loop.create_future())
+        self._waiting.append(waiting)
+        self._look(loop)
+        return waiting.turn
 
     async def run(self) -> None:
         """Until it is cancelled; `flush` then writes what is left."""
@@ -67,11 +86,35 @@ class Recorder:
         async with self._writing:  # who comes while another writes waits for it too
             await self._write()
 
-    async def _write(self) -> None:
+    def _has_place(self, copies: int) -> bool:
+        if copies > self._free:
+            return False
+        self._free -= copies
+        self._taken += copies
+        return True
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Whether it is time to write, or when it will be."""
+        if (self._waiting or not self._free) and len(self._waiting) >= int(self._at_work() * WAITING_SHARE):
+            self._enough.set()
+            return
+        by = min(self._latest, self._waiting[0].since + WAIT_AT_MOST) if self._waiting else self._latest
+        if self._finished and (self._alarm is None or self._rings_at > by):
+            self._silence()
+            self._alarm, self._rings_at = loop.call_at(by, self._ring), by
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._enough.set()
+
+    def _silence(self) -> None:
         self._enough.clear()
         if self._alarm:
             self._alarm.cancel()
             self._alarm = None
+
+    async def _write(self) -> None:
+        self._silence()
         batch, self._finished = self._finished, []
         waiting, self._waiting = self._waiting, []
         places, self._taken = self._taken, 0
@@ -87,6 +130,22 @@ class Recorder:
                 await asyncio.sleep(AFTER_A_FAULT)
         self._free += places
         self._recorded(ids)
-        for turn in waiting:
-            if not turn.done():
-                turn.set_result(None)
+        for each in waiting:
+            _go_on(each)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Who came while others were written goes on as far as there are places."""
+        came, self._waiting = self._waiting, []
+        for each in came:
+            if self._has_place(each.copies):
+                _go_on(each)
+            else:
+                self._waiting.append(each)
+        self._silence()
+        self._look(asyncio.get_running_loop())
+
+
+def _go_on(waiting: _Waiting) -> None:
+    if not waiting.turn.done():
+        waiting.turn.set_result(None)

@@ -1,5 +1,7 @@
 """A database at the current schema without a server around it, and the few rows that most tests begin with."""
 
+import asyncio
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -67,3 +69,26 @@ def count(tx: Tx, table: Table, **equal: Any) -> int:
     """How many rows have these values."""
     chosen = select(func.count()).select_from(table)
     return int(tx.execute(chosen.filter_by(**equal)).scalar_one())
+
+
+class Stopped:
+    """A database that takes nothing more until it is let go: every writer is busy with this."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._go = threading.Event()
+        self._entered = threading.Semaphore(0)
+        self._writers: list[asyncio.Task[None]] = []
+
+    def _work(self, tx: Tx) -> None:
+        self._entered.release()
+        assert self._go.wait(20)
+
+    async def __aenter__(self) -> None:
+        for _ in self._db._writers:
+            self._writers.append(asyncio.create_task(self._db.write(self._work)))
+            await asyncio.to_thread(self._entered.acquire)
+
+    async def __aexit__(self, *fault: object) -> None:
+        self._go.set()
+        await asyncio.gather(*self._writers)

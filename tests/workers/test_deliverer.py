@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from listserv.store.db import Database, Tx
 from listserv.workers import deliverer as module
 from listserv.workers.deliverer import Deliverer, _Line
 from listserv.workers.recorder import UNRECORDED
-from tests.kit.database import count, edition, group, opened
+from tests.kit.database import Stopped, count, edition, group, opened
 from tests.kit.house import Clock
 from tests.kit.patience import PATIENCE
 from tests.kit.site import site
@@ -88,29 +87,6 @@ async def rig(db: Database, lines: int = LINES) -> AsyncIterator[Rig]:
             yield Rig(db, world, Deliverer(db, site(), relay, {}, lines, clock, Budget(16_000_000)), clock)
         finally:
             await relay.close(1.0)
-
-
-class Stopped:
-    """A database that takes nothing more until it is let go: every writer is busy with this."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._go = threading.Event()
-        self._entered = threading.Semaphore(0)
-        self._writers: list[asyncio.Task[None]] = []
-
-    def _work(self, tx: Tx) -> None:
-        self._entered.release()
-        assert self._go.wait(20)
-
-    async def __aenter__(self) -> None:
-        for _ in self._db._writers:
-            self._writers.append(asyncio.create_task(self._db.write(self._work)))
-            await asyncio.to_thread(self._entered.acquire)
-
-    async def __aexit__(self, *fault: object) -> None:
-        self._go.set()
-        await asyncio.gather(*self._writers)
 
 
 async def test_every_delivery_is_sent_once_and_ends_as_its_far_side_said(db: Database) -> None:
