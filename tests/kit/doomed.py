@@ -3,9 +3,9 @@
     python -m tests.kit.doomed CONFIG [WORK:before|after:N[:all]]
 
 WORK is the name of a function handed to `Database.write`; the N-th time it runs the process dies, inside its
-transaction (before its commit), or right after the commit and before anybody hears of it.  Where several processes
-do the work, the first one that comes to its N-th time dies; with `all` its parent dies before it.  It happens once:
-the file `died` beside CONFIG says that it has.
+transaction (before its commit; of a stroke: before it begins), or right after the commit and before anybody hears of
+it.  Where several processes do the work, the first one that comes to its N-th time dies; with `all` its parent dies
+before it.  It happens once: the file `died` beside CONFIG says that it has.
 """
 
 import os
@@ -18,7 +18,7 @@ from typing import Any
 
 from listserv.cli.main import main as listserv
 from listserv.flows import distributing
-from listserv.store.db import Database
+from listserv.store.db import Database, Stroke
 
 
 def doom(work_name: str, when: str, number: int, died: Path, *, everybody: bool) -> None:
@@ -38,7 +38,7 @@ def doom(work_name: str, when: str, number: int, died: Path, *, everybody: bool)
     async def doomed(
         writing: Callable[..., Awaitable[Any]], work: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
-        if getattr(work, "__name__", "").lstrip("_") != work_name:
+        if _name(work) != work_name:
             return await writing(work, *args, **kwargs)
 
         def last(tx: Any, *inner: Any, **named: Any) -> Any:
@@ -47,7 +47,12 @@ def doom(work_name: str, when: str, number: int, died: Path, *, everybody: bool)
                 die()
             return result
 
-        result = await writing(last, *args, **kwargs)
+        if isinstance(work, Stroke):  # it has no inside
+            if when == "before":
+                die()
+            result = await writing(work)
+        else:
+            result = await writing(last, *args, **kwargs)
         if when == "after":
             die()
         return result
@@ -60,6 +65,13 @@ def doom(work_name: str, when: str, number: int, died: Path, *, everybody: bool)
 
     Database.write = at_once  # type: ignore[method-assign]
     Database.write_behind = behind  # type: ignore[method-assign]
+
+
+def _name(work: Callable[..., Any]) -> str:
+    if isinstance(work, Stroke):  # there are no others
+        return "record"
+    named: str = getattr(getattr(work, "func", work), "__name__", "")
+    return named.lstrip("_")
 
 
 def main() -> None:
