@@ -22,7 +22,7 @@ log = logging.getLogger("listserv.deliverer")
 UNRECORDED = 16  # copies
 RECORD_AFTER = 0.010  # seconds
 WAITING_SHARE = 0.4  # of the lines at work: the others have enough to do while a commit is under way
-WAIT_AT_MOST = 0.001  # seconds
+WAIT_AT_MOST = 0.003  # seconds; as long as eight signed copies take
 
 
 @dataclass(frozen=True, slots=True)
