@@ -1,4 +1,7 @@
-"""Harms daemons of its own on both engines and prints what came of it; exit code 1 when a promise is broken."""
+"""Harms daemons of its own on both engines and prints what came of it.
+
+Exit code 1 when a promise is broken; 2 when none is, but a section could not be tried on this machine.
+"""
 
 import argparse
 import asyncio
@@ -7,12 +10,12 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos import database, disk, kills, power, stops
+from tests.chaos import database, disk, floods, kills, power, stops
 from tests.chaos.ledger import BOUND, Tally
 from tests.chaos.nursery import Nurse, nursing, ward
 from tests.chaos.volume import NoVolumes
@@ -48,6 +51,10 @@ class Bench:
     def share(self, of_a_point: float) -> int:
         return max(1, round(self.points * of_a_point))
 
+
+FLOODS = "floods"  # a section that measures time: it runs when the others are over, one engine after the other
+
+KEPT, BROKEN, UNTRIED = 0, 1, 2  # exit codes
 
 Try = Callable[[Bench], Awaitable[Tally]]
 
@@ -141,8 +148,8 @@ class Attempt:
     title: str
     section: Try
 
-    async def made(self, nurse: Nurse, asked: argparse.Namespace, screen: "Screen") -> bool:
-        """Whether what was promised was kept."""
+    async def made(self, nurse: Nurse, asked: argparse.Namespace, screen: "Screen") -> int:
+        """The exit code that it deserves."""
         began = time.monotonic()
         try:
             # In this thread: Alembic, which makes the tables, works in one at a time
@@ -151,13 +158,32 @@ class Attempt:
                 tally = await self.section(Bench(self.engine, nurse, server, asked.points, asked.seed, progress))
         except NoVolumes as fault:
             screen.say(f"{self.engine:<11} {self.title:<28} not tried: {fault}")
-            return True
+            return UNTRIED
         except Exception:
             screen.say(f"{self.engine:<11} {self.title:<28} not finished:\n{traceback.format_exc()}")
-            return False
+            return BROKEN
         if tally.tried:
             screen.say(line(self.engine, self.title, tally, time.monotonic() - began))
-        return tally.kept
+        return KEPT if tally.kept else BROKEN
+
+
+def worst(codes: Iterable[int]) -> int:
+    """A promise that is broken weighs more than one that was not tried."""
+    return min(filter(None, codes), default=KEPT)
+
+
+async def flooded(engine: str, seconds: float, screen: "Screen") -> int:
+    """The exit code: whether nobody suffered from what others did."""
+    codes = [KEPT]
+    with (
+        postgres.running() if engine == "postgresql" else nullcontext() as server,
+        tempfile.TemporaryDirectory(prefix="listserv-chaos-") as folder,
+    ):
+        url = server.database() if server else "sqlite:///listserv.db"
+        async for result in floods.run(url, Path(folder), seconds):
+            screen.say(floods.line(engine, result))
+            codes.append(BROKEN if result.broken else KEPT)
+    return worst(codes)
 
 
 def line(engine: str, title: str, tally: Tally, seconds: float) -> str:
@@ -198,28 +224,43 @@ class Screen:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
+async def harmed(asked: argparse.Namespace, screen: Screen) -> int:
+    """All sections but the floods, so many kinds side by side."""
+    titles = [title for name in asked.section or SECTIONS if name != FLOODS for title in SECTIONS[name]]
+    attempts = [Attempt(engine, *title) for title in titles for engine in asked.engine or ENGINES]
+    if not attempts:
+        return KEPT
+    print(f"{'':<40} {'points':>6} {'reached':>8} {'letters':>8} {'lost':>5} {'twice':>6} {'most':>5} {'seconds':>7}")
+    places = asyncio.Semaphore(asked.jobs)
+    with ward() as channel:
+        async with nursing(channel) as nurse:
+
+            async def in_turn(attempt: Attempt) -> int:
+                async with places:
+                    return await attempt.made(nurse, asked, screen)
+
+            codes = await asyncio.gather(*map(in_turn, attempts))
+    print(f"most: copies sent twice for each death of a process; promised: {BOUND} for each process that delivers")
+    return worst(codes)
+
+
 async def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/chaos")
-    parser.add_argument("section", nargs="*", choices=[[], *SECTIONS], help=f"{', '.join(SECTIONS)}; default: all")
+    sections = [*SECTIONS, FLOODS]
+    parser.add_argument("section", nargs="*", choices=[[], *sections], help=f"{', '.join(sections)}; default: all")
     parser.add_argument("--points", type=int, default=500, help="reached of each kind on each engine; the rest follows")
+    parser.add_argument("--seconds", type=float, default=5.0, help="that each flood is kept up")
     parser.add_argument("--engine", choices=ENGINES, action="append", help="default: both")
     parser.add_argument("--jobs", type=int, default=3, help="so many kinds side by side")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    print(f"{'':<40} {'points':>6} {'reached':>8} {'letters':>8} {'lost':>5} {'twice':>6} {'most':>5} {'seconds':>7}")
-    screen, places = Screen(), asyncio.Semaphore(asked.jobs)
-    titles = [title for name in asked.section or SECTIONS for title in SECTIONS[name]]
-    attempts = [Attempt(engine, *title) for title in titles for engine in asked.engine or ENGINES]
-    with ward() as channel:
-        async with nursing(channel) as nurse:
-
-            async def in_turn(attempt: Attempt) -> bool:
-                async with places:
-                    return await attempt.made(nurse, asked, screen)
-
-            kept = await asyncio.gather(*map(in_turn, attempts))
-    print(f"most: copies sent twice for each death of a process; promised: {BOUND} for each process that delivers")
-    return 0 if all(kept) else 1
+    screen = Screen()
+    codes = [await harmed(asked, screen)]
+    if not asked.section or FLOODS in asked.section:
+        print(floods.HEAD)
+        codes += [await flooded(engine, asked.seconds, screen) for engine in asked.engine or ENGINES]
+        print(floods.LEGEND)
+    return worst(codes)
 
 
 if __name__ == "__main__":
