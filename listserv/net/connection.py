@@ -10,7 +10,6 @@ Sources: RFC 5321 §2.3.8, §3.8, §4.3.2; RFC 3207 (STARTTLS); RFC 2920 (pipeli
 
 import asyncio
 import asyncio.sslproto
-import contextlib
 import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
@@ -21,9 +20,12 @@ from aiosmtpd.smtp import SMTP, TLSSetupException
 
 from listserv.model.envelope import Peer, Reply
 from listserv.net import grammar, replies
-from listserv.net.content import CHUNK, Wire
+from listserv.net.content import Wire
 from listserv.net.gate import Timers
 from listserv.net.house import Desk
+from listserv.net.shares import CHUNK, COMMANDS, REPLIES, Inlet
+
+IN_A_ROW = 4  # commands that came together and are obeyed together; whoever sends more waits for his turn
 
 _IDLE = frozenset({"NOOP", "RSET", "HELP", "VRFY", "EHLO", "HELO", "LHLO"})
 _NEVER = frozenset({"AUTH", "EXPN", "TURN", "ETRN", "BDAT", "BURL", "SEND", "SOML", "SAML"})
@@ -58,7 +60,7 @@ class Connection(SMTP):
     def __init__(self, desk: Desk, *, lmtp: bool) -> None:
         # Not SMTP.__init__, which inspects its own class for each connection; what its other methods use stands here.
         self.loop = asyncio.get_running_loop()
-        self.wire = Wire(limit=CHUNK, loop=self.loop)
+        self.wire = Wire(limit=COMMANDS, loop=self.loop)
         asyncio.StreamReaderProtocol.__init__(self, self.wire, self._cb_client_connected, self.loop)
         self.transport = self.session = self.envelope = None
         self.tls_context = None if lmtp else desk.tls
@@ -72,6 +74,7 @@ class Connection(SMTP):
         self.idle_commands = 0
         self._timers: Timers | None = None
         self._awaits_command = False
+        self._in_a_row = 0  # commands that were here before the one before them was answered
         self._unsaid = b""  # replies that wait for those to the commands behind
         self._over = False
 
@@ -83,6 +86,9 @@ class Connection(SMTP):
             return
         self.peer = replace(self.peer, helo="", tls=self._tls_protocol is not None)
         super().connection_made(transport)
+        self.transport.set_write_buffer_limits(high=REPLIES)
+        if self.peer.tls:
+            self.transport.set_read_buffer_limits(high=CHUNK)
 
     def _enter(self, transport: Any) -> bool:
         name = transport.get_extra_info("peername")
@@ -97,8 +103,7 @@ class Connection(SMTP):
             transport.write(replies.wire_form(refusal))
             transport.close()
             return False
-        with contextlib.suppress(AttributeError):  # uvloop has its own ways
-            transport.max_size = CHUNK  # octets that asyncio reads at once: 256 KiB, were we silent
+        transport.set_protocol(Inlet(self))
         self._timers = Timers(self.loop, self.limits, self._abort)
         self.desk.guests.add(self)
         return True
@@ -107,10 +112,13 @@ class Connection(SMTP):
     def _exempt(self) -> bool:
         return self.peer.trusted or not self.peer.ip
 
-    def data_received(self, data: bytes) -> None:
+    def room(self) -> memoryview:
+        return self.desk.shares.buffer[: self.wire.limit]
+
+    def data_received(self, data: bytes | memoryview) -> None:
         if self._timers is not None:
             self._timers.received(len(data))
-            super().data_received(data)
+            self.wire.feed_data(data)
 
     def eof_received(self) -> bool | None:
         """What the client said before it hung up is answered; aiosmtpd would cancel the answer."""
@@ -123,13 +131,14 @@ class Connection(SMTP):
         if self._handler_coroutine is not None:
             self._handler_coroutine.cancel()  # a commit is a task of its own and goes on
         self._leave()
+        self._client_connected_cb = None
 
     def _leave(self) -> None:
         """Once, however it ends; a failed handshake ends without connection_lost."""
         if self in self.desk.guests:
             self.desk.guests.remove(self)
             self.desk.gate.leave(self.peer.ip, exempt=self._exempt)
-            self.timers.cancel()
+            self.timers.end()
 
     @property
     def timers(self) -> Timers:
@@ -168,7 +177,18 @@ class Connection(SMTP):
     # The conversation.
 
     async def _handle_client(self) -> None:
-        """What aiosmtpd runs as a task when the connection is made."""
+        """What aiosmtpd runs as a task when the connection is made.
+
+        At its end the session holds nothing that holds it: a thousand of them that go at the same time would make the
+        next collection of garbage take longer than anybody may wait.
+        """
+        try:
+            await self._converse()
+        finally:
+            self._handler_coroutine = None
+            del self._writer
+
+    async def _converse(self) -> None:
         try:
             kind = "LMTP" if self.peer.lmtp else "ESMTP"
             await self.say(Reply(220, "", f"{self.desk.hostname} {kind}"))
@@ -186,6 +206,9 @@ class Connection(SMTP):
         if self.desk.stopping:
             await self.end(replies.SHUTTING_DOWN)
             return
+        self._in_a_row = self._in_a_row + 1 if self.wire.holds_a_line else 0
+        if self._in_a_row > IN_A_ROW:
+            await self._turn_comes()
         self._awaits_command = True
         line = await self._line()
         self._awaits_command = False
@@ -197,6 +220,14 @@ class Connection(SMTP):
         except Exception:
             log.exception("a fault of ours while obeying a command")
             await self.say(replies.OUR_FAULT)
+
+    async def _turn_comes(self) -> None:
+        """As `Shares.turn`; it is not the client who is idle meanwhile."""
+        self.timers.working(True)
+        try:
+            await self.desk.shares.turn()
+        finally:
+            self.timers.working(False)
 
     async def _line(self) -> bytes:
         """A command line with its end; of an overlong one, what shows that it is."""
@@ -230,7 +261,7 @@ class Connection(SMTP):
     async def say(self, *answers: Reply) -> None:
         """At once; when the client's next command is here already, together with its reply (RFC 2920 §3.2)."""
         self._unsaid += b"".join(map(replies.wire_form, answers))
-        if self._over or not self.wire.holds_a_line or len(self._unsaid) > CHUNK:
+        if self._over or not self.wire.holds_a_line or len(self._unsaid) > REPLIES:
             await self.flush()
 
     async def flush(self) -> None:
@@ -249,17 +280,17 @@ class Connection(SMTP):
         self._over = True
         await self.say(last)
 
-    async def refuse(self, reply: Reply) -> None:
+    async def refuse(self, reply: Reply, *, blamed: bool = False) -> None:
         """Say no.  Errors of the client's are counted: it is slowed down, then shown the door.
 
         A trusted peer speaks for many others: unknown recipients from there are no sign of harvesting.
         """
-        if reply.code >= 500 and not (self.peer.trusted and reply.status.startswith(("5.1.", "5.7."))):
+        if blamed or (reply.code >= 500 and not (self.peer.trusted and reply.status.startswith(("5.1.", "5.7.")))):
             self.errors += 1
         if self.errors >= self.limits.max_errors:
             await self.end(replies.TOO_MANY_ERRORS)
             return
-        if self.errors > self.limits.slow_after and reply.code >= 500:
+        if self.errors > self.limits.slow_after and (blamed or reply.code >= 500):
             await self.flush()
             await asyncio.sleep(self.limits.error_delay)
         await (self.end if reply.code == 421 else self.say)(reply)

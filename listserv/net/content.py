@@ -13,7 +13,7 @@ import logging
 import re
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import IO, TypeVar
@@ -21,18 +21,20 @@ from typing import IO, TypeVar
 from listserv.model.envelope import Reply
 from listserv.net.gate import Limits
 from listserv.net.grammar import TOO_BIG
+from listserv.net.shares import CHUNK, COMMANDS, Shares
 
-CHUNK = 32_768  # octets read at once; a stream holds twice as many before it stops the peer
 END = b"\r\n.\r\n"
 
 BARE = Reply(550, "5.5.2", "Message holds a bare CR, a bare LF or a NUL")
 HEADER_TOO_BIG = Reply(552, "5.3.4", "Header too big")
 NO_ROOM = Reply(452, "4.3.1", "Insufficient storage")
 
+TINY = 16_384  # octets; more than most posts have
 SMALL = 262_144  # octets; as much as `Limits.spool_over` leaves in memory anyway
 
 _NEXT_FIELD = re.compile(rb"\r\n(?![ \t])")
 T = TypeVar("T")
+Turn = Callable[[], Awaitable[None]]
 
 log = logging.getLogger("listserv.listener")
 
@@ -41,6 +43,16 @@ class Wire(asyncio.StreamReader):
     """A stream that takes octets back, and says whether a line is there already."""
 
     _buffer: bytearray  # asyncio's own
+    _limit: int
+
+    @property
+    def limit(self) -> int:
+        """Octets after which it is read from, and twice that, after which the peer is stopped."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, octets: int) -> None:
+        self._limit = octets
 
     @property
     def holds_a_line(self) -> bool:
@@ -63,7 +75,7 @@ class Scanner:
         self._limits = limits
         self._size = -2  # the first CRLF is not ours
         self._held = b""  # an end of line, or half of one, whose other side is not here yet
-        self._head: bytearray | None = bytearray()  # the header so far; None once it is judged
+        self._head: Head | None = Head(limits)  # None once it is judged
 
     def feed(self, chunk: bytes) -> bytes:
         """The octets of content that are certain now."""
@@ -79,8 +91,6 @@ class Scanner:
         if self.fault:
             return b""
         last = self._judge(self._held)
-        if self._head is not None and not self.fault:
-            self.fault = header_fault(bytes(self._head), self._limits)
         return b"" if self.fault else last
 
     def _judge(self, lines: bytes) -> bytes:
@@ -94,51 +104,75 @@ class Scanner:
         if self._size > self._limits.max_message_bytes:
             self.fault = TOO_BIG
         elif self._head is not None:
-            self._judge_header(self._head, fresh)
+            ended = self._head.feed(fresh)
+            self.fault = HEADER_TOO_BIG if self._head.is_too_big else None
+            self._head = None if ended else self._head
         return b"" if self.fault else fresh
 
-    def _judge_header(self, head: bytearray, fresh: bytes) -> None:
-        """Collect the header until the empty line that ends it, or until it is too big."""
-        start = max(0, len(head) - 3)
-        head += fresh
-        end = 0 if head.startswith(b"\r\n") else head.find(b"\r\n\r\n", start)
-        if end >= 0 or len(head) > self._limits.max_header_bytes:
-            self.fault = header_fault(bytes(head[:end] if end >= 0 else head), self._limits)
-            self._head = None
 
+class Head:
+    """How big a header is, measured as it comes; nothing of it is kept, for a thousand of them may come in.
 
-def header_fault(header: bytes, limits: Limits) -> Reply | None:
-    """What is wrong with the size of a header (without the empty line), or None."""
-    header = header.removesuffix(b"\r\n")
-    lines = header.count(b"\r\n") + 1
-    if len(header) > limits.max_header_bytes:
-        return HEADER_TOO_BIG
-    if lines - header.count(b"\r\n ") - header.count(b"\r\n\t") > limits.max_header_fields:
-        return HEADER_TOO_BIG
-    if max(map(len, _NEXT_FIELD.split(header))) > limits.max_field_bytes:
-        return HEADER_TOO_BIG
-    return None
+    It begins after an end of line that is not counted, nor is the one before the empty line that ends it.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._octets = -2
+        self._fields = 0
+        self._field = 0  # octets of the last one so far
+        self._held = b"\r\n"  # an end of line whose other side is not here yet
+        self.is_too_big = False
+
+    def feed(self, octets: bytes) -> bool:
+        """Whether the header has ended in these octets."""
+        octets = self._held + octets
+        end = octets.find(b"\r\n\r\n")
+        self._held = b"\r\n" if octets.endswith(b"\r\n") else b""
+        self._measure(octets[:end] if end >= 0 else octets[: len(octets) - len(self._held)])
+        return end >= 0
+
+    def _measure(self, octets: bytes) -> None:
+        lengths = [len(piece) for piece in _NEXT_FIELD.split(octets)]
+        lengths[0] += self._field
+        self._octets += len(octets)
+        self._fields += len(lengths) - 1
+        self._field = lengths[-1]
+        limits = self._limits
+        self.is_too_big = self.is_too_big or (
+            self._octets > limits.max_header_bytes
+            or self._fields > limits.max_header_fields
+            or max(lengths) > limits.max_field_bytes
+        )
 
 
 class Budget:
     """Octets of messages that may be in memory.
 
     `held` counts what sessions hold while they receive: above the total they spool at once.  `take` admits messages
-    to be loaded and stored: whoever asks first is served first, a giant when it is alone; up to `SMALL` octets they
-    have a lane of their own and do not wait for giants.  `disk` is the one thread that writes and reads the spools:
-    it leaves the loop's other threads alone, and with several of them malloc would keep a big message's memory for
-    each.
+    to be loaded and stored: whoever asks first is served first, a giant when it is alone.  Small ones and tiny ones
+    have lanes of their own, and do not wait for larger ones whose DNS says nothing.  `disk` is the one thread that
+    writes and reads the spools: it leaves the loop's other threads alone, and with several of them malloc would keep a
+    big message's memory for each.
     """
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.held = 0
-        self._small, self._large = _Lane(max(SMALL, total // 8)), _Lane(total)
+        eighth = max(SMALL, total // 8)
+        self._tiny, self._small, self._large = _Lane(eighth), _Lane(eighth), _Lane(total)
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
 
     async def disk(self, work: Callable[[], T]) -> T:
         """What `work` returns, which may wait for the disk as the loop may not."""
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+
+    def drop(self, file: IO[bytes]) -> None:
+        """Close it, beside the loop: its blocks are given back to the disk then, which takes a while."""
+        try:
+            self._disk.submit(_close, file)
+        except RuntimeError:  # everything ends
+            _close(file)
 
     def close(self) -> None:
         self._disk.shutdown(wait=False)
@@ -153,7 +187,14 @@ class Budget:
         self._lane(share).give(share)
 
     def _lane(self, share: int) -> "_Lane":
-        return self._small if share <= SMALL < self.total else self._large
+        if self.total <= SMALL or share > SMALL:
+            return self._large
+        return self._tiny if share <= TINY else self._small
+
+
+def _close(file: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # a full disk: what was not written is not wanted any more
+        file.close()
 
 
 class _Lane:
@@ -227,19 +268,30 @@ class Spool:
         self._budget.held -= len(self._fresh)
         self._fresh.clear()
         if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk: what was not written is not wanted any more
-                self._file.close()
+            self._budget.drop(self._file)
             self._file = None
 
 
-async def receive(wire: Wire, spool: Spool, limits: Limits) -> Reply | None:
-    """Read DATA to its end into `spool`.  None: it is all there; else the reply that refuses it."""
+async def receive(wire: Wire, spool: Spool, limits: Limits, shares: Shares, turn: Turn) -> Reply | None:
+    """Read DATA to its end into `spool`.  None: it is all there; else the reply that refuses it.
+
+    `turn` returns when it is our turn to read on.
+    """
+    try:
+        with shares.message():
+            return await _receive(wire, spool, limits, shares, turn)
+    finally:
+        wire.limit = COMMANDS
+
+
+async def _receive(wire: Wire, spool: Spool, limits: Limits, shares: Shares, turn: Turn) -> Reply | None:
     scanner = Scanner(limits)
     no_room = False
     wire.unread(b"\r\n")  # the CRLF of the DATA command is the first half of a lone dot's frame
     ended = False
     while not ended:
-        chunk, ended = await _chunk(wire)
+        wire.limit = shares.chunk
+        chunk, ended = await _chunk(wire, turn)
         octets = scanner.feed(chunk) + (scanner.end() if ended else b"")
         if scanner.fault or no_room:
             spool.close()
@@ -252,10 +304,11 @@ async def receive(wire: Wire, spool: Spool, limits: Limits) -> Reply | None:
     return scanner.fault or (NO_ROOM if no_room else None)
 
 
-async def _chunk(wire: Wire) -> tuple[bytes, bool]:
+async def _chunk(wire: Wire, turn: Turn) -> tuple[bytes, bool]:
     """The next octets of DATA, and whether the lone dot came after them.  IncompleteReadError when the peer is gone."""
     try:
         chunk = await wire.readuntil(END)
     except asyncio.LimitOverrunError as over:
+        await turn()  # until then it stays on the wire, and the peer is stopped
         return await wire.readexactly(over.consumed), False
     return chunk[:-3], True

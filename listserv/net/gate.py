@@ -117,6 +117,10 @@ def descriptors_allow() -> int:
     return max(1, (soft - SPARE_DESCRIPTORS) // 2) if soft != resource.RLIM_INFINITY else 2**31
 
 
+def _nobody(_reason: str) -> None:
+    """Who is to be aborted when there is nobody any more."""
+
+
 class Timers:
     """Calls `abort` with the reason when the session has been idle, has lasted or has dawdled for too long.
 
@@ -164,6 +168,11 @@ class Timers:
 
     def cancel(self) -> None:
         self._handle.cancel()
+
+    def end(self) -> None:
+        """The session is over, and nothing here holds it any longer."""
+        self.cancel()
+        self._abort = _nobody
 
     def _ring(self) -> None:
         now = self._loop.time()

@@ -10,6 +10,7 @@ from typing import Protocol
 from listserv.model.envelope import Envelope, Peer, Reply
 from listserv.net.content import Budget
 from listserv.net.gate import Gate, Limits
+from listserv.net.shares import Shares
 
 
 class House(Protocol):
@@ -57,6 +58,7 @@ class Desk:
     budget: Budget
     tls: ssl.SSLContext | None = None
     gate: Gate = field(default_factory=Gate)
+    shares: Shares = field(default_factory=Shares)
     stopping: bool = False
     guests: set[Guest] = field(default_factory=set)
     commits: set[asyncio.Task[Sequence[Reply]]] = field(default_factory=set)

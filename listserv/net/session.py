@@ -22,11 +22,15 @@ from listserv.net import grammar, replies
 from listserv.net.connection import Act, Connection
 from listserv.net.content import Spool, receive
 
+SURPLUS = 1000  # recipients beyond the limit of one transaction; whoever goes on after so many refusals is to blame
+
 log = logging.getLogger("listserv.listener")
 
 
 class Session(Connection):
     """One client's session; the transaction lives in aiosmtpd's envelope, whose `mail_from` "" is the null sender."""
+
+    _surplus = 0  # recipients of this transaction that were too many
 
     @property
     def _open(self) -> aiosmtpd.smtp.Envelope:
@@ -60,6 +64,7 @@ class Session(Connection):
 
     def _forget(self) -> None:
         self.envelope = self._create_envelope()
+        self._surplus = 0
 
     async def starttls(self, argument: str) -> None:
         """After it everything begins anew; what was sent along in the clear is dropped (RFC 3207 §4.2)."""
@@ -114,7 +119,8 @@ class Session(Connection):
             sender = self._open.mail_from or ""
             address = await self._ask(self.desk.house.recipient(self.peer, sender, address)) or address
         if isinstance(address, Reply):
-            await self.refuse(address)
+            self._surplus += address is replies.TOO_MANY_RECIPIENTS
+            await self.refuse(address, blamed=self._surplus > SURPLUS)
             return
         self._open.rcpt_tos.append(address)
         await self.say(replies.RECIPIENT_OK)
@@ -143,7 +149,7 @@ class Session(Connection):
         spool = Spool(self.desk.budget, self.limits)
         self.timers.data_begins()
         try:
-            fault = await receive(self.wire, spool, self.limits)
+            fault = await receive(self.wire, spool, self.limits, self.desk.shares, self._turn_comes)
             self.timers.data_ends()
             if fault:
                 self.errors += fault.code >= 500

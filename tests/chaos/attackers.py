@@ -134,20 +134,20 @@ async def many_addresses(target: Target) -> None:
 
 
 async def _crowd(target: Target, address: Callable[[], str], most: int) -> None:
-    kept = []
+    kept: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     try:
         while target.on:
             reader, writer = await target.connect(address())
             greeting = await _first_line(reader)
-            if greeting.startswith(b"220"):
-                kept.append(writer)
-            else:
-                _drop(writer)
             target.answered[greeting[:3].decode() or "cut"] += 1
+            if not greeting.startswith(b"220"):
+                _drop(writer)
+                continue
+            kept = [each for each in kept if not each[0].at_eof()] + [(reader, writer)]
             if len(kept) > most:
-                target.answered[f"{len(kept)} connections at once"] += 1
+                target.answered["too-many"] += 1
     finally:
-        for writer in kept:
+        for _, writer in kept:
             _drop(writer)
 
 

@@ -33,6 +33,12 @@ class Mouth(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.is_closed
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """The session is fed by hand."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
     def pause_reading(self) -> None:
         pass
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from listserv.model.envelope import Reply
 from listserv.net import content
-from listserv.net.content import BARE, HEADER_TOO_BIG, NO_ROOM, Budget, Scanner, Spool, Wire, receive
+from listserv.net.content import BARE, HEADER_TOO_BIG, NO_ROOM, Budget, Head, Scanner, Spool, Wire, receive
 from listserv.net.gate import Limits
 from listserv.net.grammar import TOO_BIG
+from listserv.net.shares import CHUNK, Shares
 from tests.kit.patience import PATIENCE
 
 ROOMY = Limits()
@@ -22,8 +23,8 @@ _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 
 async def read(pieces: list[bytes], limits: Limits = ROOMY) -> tuple[Reply | None, bytes, bytes]:
     """The fault, the content and what is left on the wire after DATA came in these pieces."""
-    wire = Wire(limit=content.CHUNK, loop=asyncio.get_running_loop())
-    spool = Spool(Budget(limits.memory), limits)
+    wire = Wire(limit=CHUNK, loop=asyncio.get_running_loop())
+    spool, shares = Spool(Budget(limits.memory), limits), Shares()
 
     async def feed() -> None:
         for piece in pieces:
@@ -33,7 +34,7 @@ async def read(pieces: list[bytes], limits: Limits = ROOMY) -> tuple[Reply | Non
 
     try:
         feeding = asyncio.create_task(feed())
-        fault = await receive(wire, spool, limits)
+        fault = await receive(wire, spool, limits, shares, shares.turn)
         await feeding
         return fault, b"" if fault else await spool.load(), await wire.read()
     finally:
@@ -74,7 +75,7 @@ def test_a_good_message_comes_through_byte_for_byte(message, places):
 @pytest.mark.parametrize("shift", [*range(-6, 7)])
 @pytest.mark.parametrize("multiple", [1, 2, 3])
 async def test_the_end_is_found_at_the_limits_of_the_reader(shift, multiple):
-    message = b"\r\n" + b"x" * (content.CHUNK * multiple + shift - 4) + b"\r\n"
+    message = b"\r\n" + b"x" * (CHUNK * multiple + shift - 4) + b"\r\n"
     assert await read([message + b".\r\nNOOP\r\n"]) == (None, message, b"NOOP\r\n")
     assert (await read([message + b"\n.\n", b".\r\n" * 2 + b"\r\n.\r\n"]))[0] is BARE
 
@@ -112,6 +113,19 @@ async def test_a_header_has_limits_and_a_body_has_none(message, fault):
         assert (await read(pieces))[0] is fault
 
 
+@given(st.lists(st.sampled_from([b"\r\n", b"a", b" ", b"bcd"]), max_size=14), st.sets(st.integers(0, 14), max_size=4))
+def test_a_header_is_as_big_however_it_is_cut(tokens, places):
+    limits = Limits(max_header_bytes=20, max_header_fields=3, max_field_bytes=8)
+    whole, cut_up = Head(limits), Head(limits)
+    ended = whole.feed(b"".join(tokens))
+    marks = sorted({0, len(tokens), *(place for place in places if place < len(tokens))})
+    for start, end in pairwise(marks):
+        if cut_up.feed(b"".join(tokens[start:end])):
+            assert ended
+            break
+    assert cut_up.is_too_big == whole.is_too_big
+
+
 def test_a_header_that_ends_with_a_chunk_has_ended():
     for parts in ([b"\r\nA: b\r\n\r\n"], [b"\r\nA: b\r\n\r", b"\n"], [b"\r\nA: b\r\n", b"\r\n"], [b"\r\n\r\n"]):
         scanner = Scanner(ROOMY)
@@ -130,11 +144,11 @@ async def test_the_limit_of_size_is_exact_and_does_not_count_the_dots():
 
 async def test_a_refused_message_is_read_to_its_end_and_not_kept():
     limits = Limits(max_message_bytes=1000, spool_over=100)
-    wire = Wire(limit=content.CHUNK, loop=asyncio.get_running_loop())
+    wire = Wire(limit=CHUNK, loop=asyncio.get_running_loop())
     budget = Budget(1000)
-    spool = Spool(budget, limits)
+    spool, shares = Spool(budget, limits), Shares()
     wire.feed_data(b"x" * 900_000 + b"\r\n.\r\nNOOP\r\n")
-    assert await receive(wire, spool, limits) is TOO_BIG
+    assert await receive(wire, spool, limits, shares, shares.turn) is TOO_BIG
     assert await spool.load() == b""
     assert budget.held == 0
     assert await wire.readline() == b"NOOP\r\n"

@@ -90,13 +90,13 @@ async def test_a_failed_handshake_ends_the_session_and_frees_its_place(contexts,
         client = await here.enter()
         await client.say("EHLO c")
         await client.say("STARTTLS")
-        guest = next(iter(here.listener._desk.guests))
+        conversation = next(iter(here.listener._desk.guests)).conversation
         await client.write(octets)
         if not octets:
             client.close()
         assert await client.ended()
         await until(lambda: not here.listener._desk.guests)
-        await until(guest.conversation.done)
+        await until(conversation.done)
         assert await (await here.enter()).say("NOOP") == "250 2.0.0 OK"
 
 
