@@ -23,7 +23,7 @@ from listserv.net import grammar, replies
 from listserv.net.content import Wire
 from listserv.net.gate import Timers
 from listserv.net.house import Desk
-from listserv.net.shares import CHUNK, COMMANDS, REPLIES, Inlet
+from listserv.net.shares import COMMANDS, REPLIES, Inlet
 
 IN_A_ROW = 4  # commands that came together and are obeyed together; whoever sends more waits for his turn
 
@@ -45,7 +45,7 @@ def silence_aiosmtpd() -> None:
 
 def slim_tls() -> None:
     """asyncio gives each TLS connection a buffer of 256 KiB, thousands of which would be our whole memory."""
-    asyncio.sslproto.SSLProtocol.max_size = CHUNK
+    asyncio.sslproto.SSLProtocol.max_size = COMMANDS
 
 
 def _nothing(_record: logging.LogRecord) -> bool:
@@ -88,7 +88,7 @@ class Connection(SMTP):
         super().connection_made(transport)
         self.transport.set_write_buffer_limits(high=REPLIES)
         if self.peer.tls:
-            self.transport.set_read_buffer_limits(high=CHUNK)
+            self.transport.set_read_buffer_limits(high=COMMANDS)
 
     def _enter(self, transport: Any) -> bool:
         name = transport.get_extra_info("peername")

@@ -71,6 +71,7 @@ class Session(Connection):
         if argument or not self._tls_is_possible:
             await self.refuse(replies.ODD_ARGUMENT if argument else replies.NO_TLS)
             return
+        await self._turn_comes()  # a handshake takes half a millisecond, and a crowd may begin them all at once
         await super().smtp_STARTTLS("")
         if not self.peer.tls:
             raise TLSSetupException from ConnectionResetError()  # the client went away during the handshake

@@ -108,8 +108,8 @@ async def _listen(target: Target, reader: asyncio.StreamReader) -> None:
 
 def _drop(writer: asyncio.StreamWriter) -> None:
     """With a RST, so that nothing of it stays with the kernel."""
-    raw = writer.get_extra_info("socket")
-    with suppress(OSError):
+    raw = writer.get_extra_info("socket")  # None: a failed handshake has closed it
+    with suppress(OSError, AttributeError):
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
@@ -244,28 +244,35 @@ async def never_reading(target: Target) -> None:
             target.answered["left-alone"] += 1
 
 
-def crowding(opening: bytes, block: bytes) -> Attack:
-    """From each of hundreds of connections as much as the daemon's end of it holds; no answer is read."""
+def crowding(opening: bytes, block: bytes, *, secretly: bool = False) -> Attack:
+    """From each of hundreds of connections as much as the daemon's end of it holds; no answer is read.
+
+    secretly   behind TLS
+    """
 
     async def attack(target: Target) -> None:
-        crowd = [asyncio.create_task(_fill(target, opening, block)) for _ in range(CONNECTIONS - 10)]
+        crowd = [asyncio.create_task(_fill(target, opening, block, secretly)) for _ in range(CONNECTIONS - 10)]
         await asyncio.gather(*crowd)
 
     return attack
 
 
-async def _fill(target: Target, opening: bytes, block: bytes) -> None:
+async def _fill(target: Target, opening: bytes, block: bytes, secretly: bool) -> None:
     reader, writer = await target.connect()
-    reader._transport.pause_reading()  # type: ignore[attr-defined]
     try:
         async with asyncio.timeout_at(target.ends):
+            if secretly:
+                await _secure(target, reader, writer)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
             writer.write(opening)
-            while True:
+            while not writer.is_closing():
                 writer.write(block)
                 await writer.drain()
+                await asyncio.sleep(0)
+            target.answered["cut"] += 1
     except TimeoutError:
         target.answered["left-alone"] += 1
-    except ConnectionError:
+    except (ConnectionError, ssl.SSLError, asyncio.IncompleteReadError):
         target.answered["cut"] += 1
     finally:
         _drop(writer)
@@ -292,11 +299,15 @@ async def handshakes(target: Target) -> None:
     """STARTTLS, a handshake, and away."""
     reader, writer = await target.connect()
     with suppress(ConnectionError, ssl.SSLError):
-        writer.write(b"EHLO x\r\nSTARTTLS\r\n")
-        await reader.readuntil(b"220 2.0.0 Ready to start TLS\r\n")
-        await writer.start_tls(target.tls, server_hostname="lists.example")
+        await _secure(target, reader, writer)
         target.answered["TLS"] += 1
     _drop(writer)
+
+
+async def _secure(target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"EHLO x\r\nSTARTTLS\r\n")
+    await reader.readuntil(b"220 2.0.0 Ready to start TLS\r\n")
+    await writer.start_tls(target.tls, server_hostname="lists.example")
 
 
 # Messages
