@@ -20,10 +20,17 @@ from tests.kit.process import Process
 
 HOST = "127.0.0.1"
 TARGETS = "targets@lists.example"  # the group that messages go to
-IDLE = 3  # [smtp] idle_timeout_seconds
-CONNECTIONS, PER_ADDRESS = 1000, 100  # [smtp] max_connections, max_connections_per_address
 
 _CODE = re.compile(rb"^(\d{3})(?: |$)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """[smtp] idle_timeout_seconds, max_connections and max_connections_per_address."""
+
+    idle: int = 3
+    connections: int = 1000
+    per_address: int = 100
 
 
 @dataclass
@@ -33,6 +40,7 @@ class Target:
     there: Process
     port: int
     tls: ssl.SSLContext
+    caps: Caps
     ends: float
     answered: Counter[str] = field(default_factory=Counter)
     late: list[float] = field(default_factory=list)  # seconds after which a silent connection was gone
@@ -126,11 +134,11 @@ def _addresses() -> Iterator[str]:
 
 async def one_address(target: Target) -> None:
     """As many connections as it can get, and more; those it got it keeps."""
-    await _crowd(target, lambda: "127.8.0.1", PER_ADDRESS)
+    await _crowd(target, lambda: "127.8.0.1", target.caps.per_address)
 
 
 async def many_addresses(target: Target) -> None:
-    await _crowd(target, lambda: next(target.addresses), CONNECTIONS)
+    await _crowd(target, lambda: next(target.addresses), target.caps.connections)
 
 
 async def _crowd(target: Target, address: Callable[[], str], most: int) -> None:
@@ -143,7 +151,10 @@ async def _crowd(target: Target, address: Callable[[], str], most: int) -> None:
             if not greeting.startswith(b"220"):
                 _drop(writer)
                 continue
-            kept = [each for each in kept if not each[0].at_eof()] + [(reader, writer)]
+            for gone in [each for each in kept if each[0].at_eof()]:
+                _drop(gone[1])
+                kept.remove(gone)
+            kept.append((reader, writer))
             if len(kept) > most:
                 target.answered["too-many"] += 1
     finally:
@@ -170,7 +181,7 @@ async def few_descriptors(target: Target) -> None:
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (opened + 64, before[1]))
     try:
-        await _crowd(target, lambda: next(target.addresses), CONNECTIONS)
+        await _crowd(target, lambda: next(target.addresses), target.caps.connections)
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
@@ -251,7 +262,9 @@ def crowding(opening: bytes, block: bytes, *, secretly: bool = False) -> Attack:
     """
 
     async def attack(target: Target) -> None:
-        crowd = [asyncio.create_task(_fill(target, opening, block, secretly)) for _ in range(CONNECTIONS - 10)]
+        crowd = [
+            asyncio.create_task(_fill(target, opening, block, secretly)) for _ in range(target.caps.connections - 10)
+        ]
         await asyncio.gather(*crowd)
 
     return attack
@@ -283,7 +296,7 @@ async def slow_but_steady(target: Target) -> None:
     reader, writer = await target.connect()
     with suppress(ConnectionError):
         writer.write(until_data(TARGETS) + _head("slow"))
-        for _ in range(2 * IDLE * 5):
+        for _ in range(2 * target.caps.idle * 5):
             writer.write(b"x" * 198 + b"\r\n")
             await writer.drain()
             await asyncio.sleep(0.2)

@@ -20,12 +20,10 @@ import trustme
 
 from listserv.model.group import Role
 from tests.chaos.attackers import (
-    CONNECTIONS,
     HOST,
-    IDLE,
-    PER_ADDRESS,
     TARGETS,
     Attack,
+    Caps,
     Target,
     bombing,
     broken_off,
@@ -56,6 +54,7 @@ GROWTH = 32.0  # MB
 BY_TLS = 90.0  # MB for a thousand TLS sessions: OpenSSL takes 50 to 60 kB for each
 SLOWEST, SLOWEST_POST = 0.1, 2.0  # seconds
 LATE = 1.0  # seconds after its limit in which a connection has to be gone
+DEFAULTS = Caps()
 CLIENTS = 8  # of one flood, at the same time
 MUTE = "mute.example"  # a domain whose DNS says nothing
 
@@ -85,20 +84,31 @@ class Result:
     apart: float  # memory of the processes that read and render large messages
     seen: Seen
     faults: tuple[str, ...]  # what else is wrong
+    late: str = ""  # whom it left alone for too long
 
     @property
     def broken(self) -> tuple[str, ...]:
+        return self.wrong + self.slow
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """What is wrong on a slow machine too."""
         found = list(self.faults)
         wrong = self.answered.keys() - set(self.flood.answers.split())
         found += [f"answered {self.answered[code]} times with {code or 'nothing'}" for code in sorted(wrong)]
         if self.growth >= self.flood.growth:
             found.append(f"memory grew by {self.growth:.0f} MB")
+        if self.seen.answers:
+            found.append(f"the honest client heard {dict(self.seen.answers)}")
+        return tuple(found)
+
+    @property
+    def slow(self) -> tuple[str, ...]:
+        found = [self.late] if self.late else []
         if self.seen.slowest >= SLOWEST:
             found.append(f"a NOOP took {1000 * self.seen.slowest:.0f} ms")
         if self.seen.posts and self.seen.posts[-1] >= SLOWEST_POST:
             found.append(f"an honest post took {self.seen.posts[-1]:.1f} s")
-        if self.seen.answers:
-            found.append(f"the honest client heard {dict(self.seen.answers)}")
         return tuple(found)
 
 
@@ -183,6 +193,16 @@ MESSAGES = (  # T24, T25
 FLOODS = SLOW + CROWDS + SIZES + COMMANDS + MESSAGES
 
 
+def together(*floods: Flood, clients: int) -> Flood:
+    """All of them at the same time, each by so many clients."""
+
+    async def attack(target: Target) -> None:
+        await asyncio.gather(*(_again(each.attack, target) for each in floods for _ in range(clients)))
+
+    name = ", ".join(each.name for each in floods)
+    return Flood(name, attack, " ".join(each.answers for each in floods), 1)
+
+
 # The ground
 
 
@@ -195,24 +215,23 @@ class Ground:
     port: int
     tls: ssl.SSLContext
     witness: Witness
-    first: float = 0.0  # MB, before the first flood
+    caps: Caps
 
     async def under(self, flood: Flood, seconds: float) -> Result:
         there = self.there
         there.forget_peak()
         before, since, tracebacks = there.resident(), time.monotonic(), len(there.tracebacks())
-        target = Target(there, self.port, self.tls, asyncio.get_running_loop().time() + seconds)
+        target = Target(there, self.port, self.tls, self.caps, asyncio.get_running_loop().time() + seconds)
         await asyncio.gather(*(_again(flood.attack, target) for _ in range(flood.clients)))
         apart = sum(map(_peak, _children(there.pid)))
         faults = await self._settled(flood)
         faults += [f"{line[:200]}" for line in there.tracebacks()[tracebacks:]]
-        slow = [each for each in target.late if each > IDLE + LATE]
-        if slow:
-            faults.append(f"{len(slow)} connections were there for {max(slow):.1f} s")
+        last = max(target.late, default=0.0)
+        late = f"a silent connection was there for {last:.1f} s" if last > self.caps.idle + LATE else ""
         growth = there.resident() - before
         self.world.messages.clear()
         self.world.envelopes.clear()
-        return Result(flood, target.answered, growth, apart, await self.witness.saw(since), tuple(faults))
+        return Result(flood, target.answered, growth, apart, await self.witness.saw(since), tuple(faults), late)
 
     async def _settled(self, flood: Flood) -> list[str]:
         """When what it left behind is done: what is wrong then."""
@@ -247,8 +266,8 @@ def _peak(pid: int) -> float:
 
 
 @asynccontextmanager
-async def ground(url: str, folder: Path) -> AsyncIterator[Ground]:
-    """A daemon that has taken its first posts already: what it needs for its work, it has."""
+async def ground(url: str, folder: Path, caps: Caps) -> AsyncIterator[Ground]:
+    """A daemon with two groups, and a witness."""
     port = _free_port()
     authority = trustme.CA()
     certificate = authority.issue_cert("lists.example")
@@ -260,18 +279,16 @@ async def ground(url: str, folder: Path) -> AsyncIterator[Ground]:
     with nameserver() as dns:
         dns.mute.add(MUTE)
         smtp = {
-            "listen": [f"{HOST}:{port}", f"unix:{folder}/smtp"], "authenticate": True, "idle_timeout_seconds": IDLE,
-            "max_connections": CONNECTIONS, "max_connections_per_address": PER_ADDRESS,
+            "listen": [f"{HOST}:{port}", f"unix:{folder}/smtp"], "authenticate": True,
+            "idle_timeout_seconds": caps.idle, "max_connections": caps.connections,
+            "max_connections_per_address": caps.per_address,
             "tls_cert": str(folder / "cert.pem"), "tls_key": str(folder / "key.pem"),
         }  # fmt: skip
         async with World() as world, process(url, folder, world, smtp=smtp, dns={"servers": [dns.setting]}) as there:
             for group in (GROUP, TARGETS):
                 there.populate(group, names={AUTHOR: Role.MEMBER, "bob@b.example": Role.MEMBER}, footer="Since 1920")
             async with witness(HOST, port, there.pid, folder) as beside:
-                for _ in range(3):
-                    await loads.wrong_answers(there, _large())
-                await there.until_done()
-                yield Ground(there, world, port, trusting, beside)
+                yield Ground(there, world, port, trusting, beside, caps)
 
 
 def _large() -> Iterator[loads.Bomb]:
@@ -285,9 +302,14 @@ def _free_port() -> int:
         return port
 
 
-async def run(url: str, folder: Path, seconds: float, floods: Sequence[Flood] = FLOODS) -> AsyncIterator[Result]:
+async def run(
+    url: str, folder: Path, seconds: float, floods: Sequence[Flood] = FLOODS, caps: Caps = DEFAULTS
+) -> AsyncIterator[Result]:
     """Each flood for so many seconds, all on one daemon."""
-    async with ground(url, folder) as here:
+    async with ground(url, folder, caps) as here:
+        for _ in range(3):  # what it needs for its work, it has before anything is measured
+            await loads.wrong_answers(here.there, _large())
+        await here.there.until_done()
         for flood in floods:
             yield await here.under(flood, seconds)
 
@@ -309,7 +331,7 @@ def line(engine: str, result: Result) -> str:
     answered = " ".join(f"{code}:{number}" for code, number in sorted(result.answered.items()))
     row = (
         f"{engine:<11} {result.flood.name:<34} {result.growth:>7.1f} {result.apart:>7.1f} {1000 * seen.p99:>9.1f}"
-        f" {1000 * seen.slowest:>8.1f} {1000 * seen.on_the_clock:>8.1f} {1000 * seen.used:>6.1f}"
+        f" {1000 * seen.slowest:>8.1f} {1000 * seen.on_the_clock:>8.1f} {1000 * max(seen.used, default=0):>6.1f}"
         f" {1000 * max(seen.posts, default=0):>6.0f}  {answered}"
     )
     return "\n".join([row, *(f"{'':<12}BROKEN: {fault}" for fault in result.broken)])

@@ -49,7 +49,7 @@ class Seen:
 
     noops: Sequence[float]  # in rising order
     on_the_clock: float  # the slowest, with the waiting
-    used: float  # the most that the main thread used of a processor before it answered one
+    used: Sequence[float]  # of a processor by the main thread, before it answered each, in rising order
     posts: Sequence[float]
     answers: Counter[str]  # of what was no 250
 
@@ -76,7 +76,7 @@ class Witness:
         return Seen(
             sorted(max(0.0, each.took - each.waited) for each in noops),
             max((each.took for each in noops), default=0.0),
-            max((each.used for each in noops), default=0.0),
+            sorted(each.used for each in noops),
             sorted(each.took for each in samples if each.is_post),
             Counter(each.answer for each in samples if each.answer != "250"),
         )
