@@ -185,6 +185,7 @@ class Connection(SMTP):
         try:
             await self._converse()
         finally:
+            self._over = True
             self._handler_coroutine = None
             del self._writer
 

@@ -277,10 +277,11 @@ async def receive(wire: Wire, spool: Spool, limits: Limits, shares: Shares, turn
 
     `turn` returns when it is our turn to read on.
     """
+    shares.messages += 1
     try:
-        with shares.message():
-            return await _receive(wire, spool, limits, shares, turn)
+        return await _receive(wire, spool, limits, shares, turn)
     finally:
+        shares.messages -= 1
         wire.limit = COMMANDS
 
 

@@ -7,8 +7,6 @@ on, so that a client who says one thing is heard in the next, however many the o
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 COMMANDS = 4_096  # octets read at once where commands come; a stream holds twice as many before it stops the peer
@@ -22,22 +20,13 @@ class Shares:
 
     def __init__(self) -> None:
         self.buffer = memoryview(bytearray(CHUNK))  # what the system writes into, for whoever is read from
-        self._messages = 0
+        self.messages = 0  # that come in
         self._turn = asyncio.Lock()
-
-    @contextmanager
-    def message(self) -> Iterator[None]:
-        """While it comes in."""
-        self._messages += 1
-        try:
-            yield
-        finally:
-            self._messages -= 1
 
     @property
     def chunk(self) -> int:
         """Octets of one message that are read at once."""
-        return max(COMMANDS, min(CHUNK, RECEIVING // max(1, self._messages)))
+        return max(COMMANDS, min(CHUNK, RECEIVING // max(1, self.messages)))
 
     async def turn(self) -> None:
         """Returns when it is the caller's turn: after those who have asked before, and after a look at the network."""

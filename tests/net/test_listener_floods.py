@@ -65,20 +65,13 @@ async def test_a_crowd_that_uploads_is_held_in_little_memory():
             assert (await client.reply()).startswith("552 ")  # all of it was header
 
 
-async def test_the_more_messages_come_in_the_less_is_read_of_each_at_once():
+def test_the_more_messages_come_in_the_less_is_read_of_each_at_once():
     shares = Shares()
     assert shares.chunk == CHUNK
-    under_way = [shares.message() for _ in range(200)]
-    for message in under_way:
-        message.__enter__()
+    shares.messages = 200
     assert shares.chunk == RECEIVING // 200
-    under_way += [shares.message() for _ in range(9_000)]
-    for message in under_way[200:]:
-        message.__enter__()
+    shares.messages = 10_000
     assert shares.chunk == COMMANDS
-    for message in under_way:
-        message.__exit__(None, None, None)
-    assert shares.chunk == CHUNK
 
 
 async def test_whoever_asks_first_has_the_first_turn():
@@ -123,6 +116,15 @@ async def test_a_session_that_is_over_leaves_no_work_for_the_garbage_collector(f
             await until(lambda: session() is None)
         finally:
             gc.enable()
+
+
+async def test_who_has_hung_up_is_told_nothing_when_the_listener_stops():
+    async with doors() as here:
+        client = await here.enter()
+        session = next(iter(here.listener._desk.guests))
+        client.close()
+        await until(lambda: session.conversation is None)
+        session.retire()
 
 
 async def test_tiny_messages_do_not_wait_for_large_ones_whose_dns_is_silent():
