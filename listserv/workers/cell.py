@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from functools import cache
@@ -31,7 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CPU = 2.0  # seconds of processor time for one piece of work in a cell
-AT_ONCE = 0.2  # seconds of processor time for one piece of work beside the loop
+AT_ONCE = 0.05  # seconds of processor time for one piece of work beside the loop; the worst that we know takes 0.01
 WALL = 300.0  # seconds on the clock, without which a process that waits for ever would stay: pure work never waits
 MEMORY = 256 * 1024 * 1024  # octets that one piece of work may take besides what the process began with
 IDLE = 60.0  # seconds without work after which the process ends
@@ -133,17 +134,17 @@ def guarded(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `work` returns, in this thread; Overrun when it takes more than AT_ONCE of processor time.
 
     Only the main thread can be interrupted; elsewhere the work is simply done.  The timer counts what other threads
-    take too: who is interrupted too early is worked on in a cell, no more.  Nothing but the work is ever interrupted,
-    not even the lines here that end the timer; and no garbage is collected meanwhile, which would run what others have
-    left to be run then.
+    take too, so it rings again until this one has taken so much.  Nothing but the work is ever interrupted, not even
+    the lines here that end the timer; and no garbage is collected meanwhile, which would run what others have left to
+    be run then.
     """
     if threading.current_thread() is not threading.main_thread():
         return work(*args, **kwargs)
     _watch()
     collects = gc.isenabled()
     gc.disable()
-    _guards.append(sys._getframe())
-    signal.setitimer(signal.ITIMER_PROF, AT_ONCE, AT_ONCE)
+    _guards.append((sys._getframe(), time.thread_time()))
+    signal.setitimer(signal.ITIMER_PROF, AT_ONCE, AT_ONCE / 5)
     try:
         return work(*args, **kwargs)
     finally:
@@ -153,7 +154,7 @@ def guarded(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             gc.enable()
 
 
-_guards: list[FrameType] = []  # those of `guarded` that are under way
+_guards: list[tuple[FrameType, float]] = []  # those of `guarded` that are under way, and when each began
 
 
 @cache
@@ -163,8 +164,10 @@ def _watch() -> None:
 
 
 def _over(_number: int, frame: FrameType | None) -> None:
-    if _guards and frame is not _guards[-1]:
-        raise Overrun
+    if _guards:
+        guard, began = _guards[-1]
+        if frame is not guard and time.thread_time() - began >= AT_ONCE:
+            raise Overrun
 
 
 def _ended(code: int) -> str:

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import hashlib
 import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -94,6 +96,23 @@ def test_nothing_but_the_work_is_interrupted(monkeypatch: pytest.MonkeyPatch) ->
             guarded(poison.takes_a_while, b"x")
         assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
         assert cell._guards == []
+
+
+def test_what_other_threads_take_of_the_processor_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell, "AT_ONCE", 0.02)
+    over = threading.Event()
+
+    def hashes() -> None:
+        while not over.is_set():
+            hashlib.sha256(b"x" * 1_000_000)
+
+    other = threading.Thread(target=hashes)
+    other.start()
+    try:
+        guarded(lambda: time.sleep(0.5))
+    finally:
+        over.set()
+        other.join()
 
 
 def test_no_garbage_of_others_is_collected_beside_the_loop() -> None:
