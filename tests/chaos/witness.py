@@ -108,7 +108,8 @@ class _Client:
         self._enter()
 
     def _enter(self) -> None:
-        while True:
+        parent = os.getppid()
+        while os.getppid() == parent:
             with suppress(OSError):
                 self._socket = socket.create_connection(self._where, source_address=(NAME, 0), timeout=120)
                 self._file = self._socket.makefile("rb")
@@ -151,8 +152,8 @@ def main(host: str, port: int, pid: int, notes: Path) -> None:
     client = _Client(host, port)
     print("ready", flush=True)
     with notes.open("a", buffering=1) as file:
-        number = 0
-        while True:
+        number, parent = 0, os.getppid()
+        while os.getppid() == parent:
             number += 1
             is_post = number % POSTS_AFTER == 0
             before, ours, began = _schedule(pid), _waited(f"/proc/{os.getpid()}"), time.monotonic()
