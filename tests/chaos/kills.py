@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from listserv.supervisor import FILE as KEPT
+from listserv import supervisor
+from listserv.daemon import Role
 from tests.chaos.ledger import BOUND, LINES, PATIENT, UNRECORDED, Account, Tally, account, until
 from tests.chaos.nursery import Nurse
 from tests.chaos.points import Point, count, inject, lives
@@ -203,14 +204,19 @@ async def _aim(pid: int, chance: random.Random, calls: Calls) -> Point:
     return await inject([pid], call, "signal=KILL", str(chance.randint(1, calls[call])))
 
 
+def _kept(here: Account) -> Path:
+    """Where the parent writes down its children."""
+    return supervisor.file(here.data, Role.ALL)
+
+
 def everyone(here: Account) -> dict[str, int]:
     """Name → pid of those that work: the children, or the only one."""
-    return children(here) if (here.data / KEPT).exists() else {ONLY: here.there.pid}
+    return children(here) if _kept(here).exists() else {ONLY: here.there.pid}
 
 
 def children(here: Account) -> dict[str, int]:
     """Name → pid, as their parent has written it down."""
-    return {one["name"]: one["pid"] for one in json.loads((here.data / KEPT).read_text())}
+    return {one["name"]: one["pid"] for one in json.loads(_kept(here).read_text())}
 
 
 def signal_to(pid: int, number: signal.Signals) -> None:
