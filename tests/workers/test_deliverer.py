@@ -171,7 +171,7 @@ async def test_while_the_relay_cannot_be_reached_nothing_is_tried_in_vain(
     db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # given a relay that is down, and fifty to send
-    monkeypatch.setattr(module, "REST_FIRST", 0.5)
+    monkeypatch.setattr(module, "REST_FIRST", 3.0)
     async with rig(db) as here:
         await here.world.down()
         here.given(50)
