@@ -9,10 +9,13 @@ with volume(folder, megabytes=64) as disk:
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.kit.patience import PATIENCE
 
 TRIES = 50  # copies, until nobody has written to the disk while it was copied
 
@@ -32,7 +35,16 @@ class Volume:
         _run("mount", "-o", self.options, str(self.image), str(self.path))
 
     def unmount(self) -> None:
-        _run("umount", str(self.path))
+        """Who has just been killed, or has lost its parent, may hold it for a moment longer."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                _run("umount", str(self.path))
+                return
+            except NoVolumes as fault:
+                if "busy" not in str(fault) or time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
 
     def sync(self) -> None:
         """This disk and no other, on which somebody else may wait for a cut."""
