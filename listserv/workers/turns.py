@@ -113,9 +113,7 @@ class Turns(Generic[T]):
         del self.under_way[turn]
         to = turn.to
         to.under_way -= 1
-        if turn.doubtful:
-            self._doubtful -= 1
-            self._let_in()
+        self._doubtful -= turn.doubtful
         self._typical = max(0.001, self._typical * (1 + STEP if seconds > self._typical else 1 - STEP))
         self._overdue = max(SLOW_SECONDS, SLOW_TIMES * self._typical)
         to.is_slow = seconds > self._overdue
@@ -123,6 +121,7 @@ class Turns(Generic[T]):
         to.window = min(float(self._lines), to.window + 1) if well else max(1.0, to.window / 2)
         if to.place is _Place.FULL or (to.place is _Place.HELD and to.is_prompt):
             self._unblock(to)
+        self._let_in()
 
     def drop(self, turn: Turn[T]) -> None:
         """It ended without a word about its destination; or `ended` has been told."""
@@ -132,6 +131,7 @@ class Turns(Generic[T]):
             self._doubtful -= turn.doubtful
             if turn.to.place is _Place.FULL:
                 self._unblock(turn.to)
+            self._let_in()
 
     def clogged(self) -> list[str]:
         """Destinations for which more waits than they take."""
@@ -188,7 +188,8 @@ class Turns(Generic[T]):
         self._row.append(to)
 
     def _let_in(self) -> None:
-        while self._held:
+        """One of the held, if there is room among the doubtful: whatever ends, so that nobody is held by nobody."""
+        while self._held and self._doubtful < self._most_doubtful(self._held[0]):
             to = self._held.popleft()
             if to.place is _Place.HELD:
                 self._unblock(to)

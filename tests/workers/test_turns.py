@@ -16,6 +16,7 @@ class Hands:
 
     def __init__(self, lines: int = LINES) -> None:
         self.now = 0.0
+        self.lines = lines
         self.turns: Turns[str] = Turns(lines, lambda: self.now)
         self.under_way: list[Turn[str]] = []
 
@@ -24,7 +25,7 @@ class Hands:
             self.turns.put(destination, f"{destination}:{n}")
 
     def take(self) -> str | None:
-        turn = self.turns.take() if len(self.under_way) < LINES else None
+        turn = self.turns.take() if len(self.under_way) < self.lines else None
         if turn is None:
             return None
         self.under_way.append(turn)
@@ -131,6 +132,21 @@ def test_who_held_up_others_is_slow_until_it_has_answered() -> None:
     assert not here.turns.is_slow("mute.example")
 
 
+def test_who_is_held_goes_on_when_who_held_him_turns_out_to_be_prompt() -> None:
+    # given two lines, of which the unknown have one; it is at work for a destination for which more waits
+    here = Hands(2)
+    here.given("first.example", 3)
+    assert here.take() == "first.example:0"
+    here.given("second.example", 1)
+    assert here.take() is None
+
+    # when that one was prompt, its others go, and so does whoever waits behind it
+    here.end()
+    assert here.take_all() == {"first.example": 1, "second.example": 1}
+    here.end()
+    assert here.take_all() == {"first.example": 1}
+
+
 def test_where_all_take_long_nobody_is_slow() -> None:
     here = Hands()
     for n in range(100):
@@ -168,9 +184,14 @@ def test_destinations_are_forgotten_when_there_are_too_many(monkeypatch: object)
     assert len(here.turns._known) <= 2 * module.REMEMBERED
 
 
-@given(st.lists(st.tuples(st.sampled_from("PTEDWB"), st.integers(0, 5), st.floats(0, 10)), max_size=80))
-def test_whatever_happens_nothing_is_lost_and_what_may_begin_begins(steps: list[tuple[str, int, float]]) -> None:
-    here = Hands(4)
+STEPS = st.lists(st.tuples(st.sampled_from("PTEDXWB"), st.integers(0, 5), st.floats(0, 10)), max_size=80)
+
+
+@given(STEPS, st.integers(1, 4))
+def test_whatever_happens_nothing_is_lost_and_what_may_begin_begins(
+    steps: list[tuple[str, int, float]], lines: int
+) -> None:
+    here = Hands(lines)
     given_, gone = 0, 0
     for step, number, seconds in steps:
         match step:
@@ -183,6 +204,9 @@ def test_whatever_happens_nothing_is_lost_and_what_may_begin_begins(steps: list[
                 turn = here.under_way.pop(number % len(here.under_way))
                 here.now += seconds
                 here.turns.ended(turn, well=step == "E")
+                gone += 1
+            case "X" if here.under_way:
+                here.turns.drop(here.under_way.pop(number % len(here.under_way)))
                 gone += 1
             case "W" | "B":
                 gone += len(list(here.turns.withdraw(blocked_only=step == "B")))
