@@ -145,7 +145,7 @@ async def run(url: str, folder: Path, mails: Iterable[tuple[str, bytes]]) -> Res
         lanes = [letters[number::4] for number in range(4)]
         await asyncio.gather(*(_send(there, lane, result) for lane in lanes))
         await asyncio.to_thread(_approve, there, result)
-        await there.until_done(120)
+        await there.until_done(1200)
         _judge(letters, world, sender, result)
         result.broken += [f"the log says: {line}" for line in there.tracebacks()]
         result.broken += [f"on the wire: {fault}" for fault in world.faults]
