@@ -112,6 +112,7 @@ class Dialogue(asyncio.Protocol):
     def rest(self, seconds: float) -> None:
         """Idle from now on; after `seconds` the session ends by itself."""
         if self._ended is None:
+            self.wake()
             self._phase = "while idle"
             self._timer = asyncio.get_running_loop().call_later(seconds, self.leave)
 
@@ -362,6 +363,7 @@ class Dialogue(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._end(Why.CLOSED, f"lost the connection ({error})" if error else "closed the connection")
         self.wake()
+        self._wake()  # whatever it was that ended the session
         if self._alarm:
             self._alarm.cancel()
         self.gone.set()

@@ -85,6 +85,25 @@ async def test_an_idle_connection_is_closed_quietly_and_the_next_copy_opens_anot
         await relay.close(1)
 
 
+async def test_who_finds_nothing_to_send_ends_no_session_in_which_another_sends() -> None:
+    class Nothing:
+        def take(self) -> None:
+            return None
+
+        def ended(self, _copy: Copy, _outcomes: tuple[Outcome, ...]) -> None:
+            raise AssertionError("nothing was sent")
+
+    async with World() as world:
+        relay = relay_to(world.port, connections=1, idle_seconds=0.2, patience=Patience())
+        await relay.send(copy(0))
+        await relay.work(Nothing())
+        world.delay = 0.3
+        async with asyncio.timeout(10):
+            assert isinstance((await relay.send(copy(1)))[0], Sent)
+        await relay.close(1)
+    assert world.count == 2
+
+
 async def test_a_peer_that_hung_up_while_idle_costs_nobody_a_try() -> None:
     async with World() as world:
         relay = relay_to(world.port)
