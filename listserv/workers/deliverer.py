@@ -426,8 +426,8 @@ class Deliverer:
         for batch in batches:
             waiting += batch.deliveries
             self._has_moved(batch.printed.edition.id)
-        self._in_hand_no_more([delivery.id for delivery in waiting])
-        if waiting:
+        if waiting:  # else the bell, which says that there is room, would ring for nothing, again and again
+            self._in_hand_no_more([delivery.id for delivery in waiting])
             await self._db.write(delivering.give_up_hand, waiting, due)
 
     def _in_hand_no_more(self, ids: Sequence[int]) -> None:
