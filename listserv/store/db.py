@@ -6,10 +6,9 @@ attached.  If it collides with another transaction it is simply called again; th
 effect outside the database.
 
 Group commit: whatever waits for a writer shares one transaction and one fsync, also what has come while another process
-had its `turn` to write to an SQLite file; and the rows that it only
-appends (`later`) one statement for each table.  When any piece of work fails, none of it has happened, and each is
-run again in a transaction of its own: so a fault is its maker's alone, and what goes well pays for no savepoints.
-Nobody is told of success before that fsync has happened.
+had its `turn` to write to an SQLite file; and the rows that it only appends (`later`) one statement for each table.
+When any piece of work fails, none of it has happened, and each is run again in a transaction of its own: so a fault is
+its maker's alone, and what goes well pays for no savepoints.  Nobody is told of success before that fsync has happened.
 
 A `Stroke` is work that is one statement.  When nobody shares its commit it is a transaction by itself, and passes by
 all that a transaction costs on our side: more than the fsync, where copies go out by the thousand.
