@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from tests.chaos.kills import TRIES, Calls, Progress, measured
+from tests.chaos.kills import TRIES, Progress, measured
 from tests.chaos.ledger import BOUND, PATIENT, Account, Tally, account, until
 from tests.chaos.nursery import Nurse
 from tests.chaos.points import inject, lives
@@ -66,9 +66,9 @@ async def faults(
     async with account(nurse, url, folder) as here:
         await here.there.start(300)
         disk = Disk(None, server)
-        calls = await measured(here, {"writers": disk.writers(here)}, 2, LOAD)
+        often = dict((await measured(here, {"writers": disk.writers(here)}, 2, LOAD))["writers"])
         while reached < points and tried < TRIES * points:
-            hit = await _fail(here, disk, chance, calls["writers"])
+            hit = await _fail(here, disk, chance, often)
             tried, reached = tried + 1, reached + hit
             progress(hit)
         await here.look()
@@ -77,8 +77,8 @@ async def faults(
         return here.tally(tried, reached)
 
 
-async def _fail(here: Account, disk: Disk, chance: random.Random, often: Calls) -> bool:
-    """Whether a call has failed."""
+async def _fail(here: Account, disk: Disk, chance: random.Random, often: dict[str, int]) -> bool:
+    """Whether a call has failed; where none was made so often, the next point comes sooner."""
     calls, error = chance.choice(FAULTS)
     first = chance.randint(1, max(often.get(call, 1) for call in calls.split(",")))
     when = str(first) if chance.random() < 0.5 else f"{first}+"
@@ -94,6 +94,8 @@ async def _fail(here: Account, disk: Disk, chance: random.Random, often: Calls) 
     await disk.mend()
     await here.settle()
     here.harmed(1, BOUND)
+    if not point.happened():
+        often.update(dict.fromkeys(calls.split(","), max(1, first - 1)))
     return point.happened()
 
 
