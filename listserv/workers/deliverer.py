@@ -212,7 +212,9 @@ class Deliverer:
             gone = [Settled([d.id], d.tries, "dropped", now, "its message has gone") for d in waiting]
             await _placed(self._recorder.finish(gone))
             return
-        await self._room(printed)
+        if not await self._has_room(printed):
+            await self._give_up(waiting, self._clock() + timedelta(seconds=max(0.0, self._resting())))
+            return
         for name, batch in delivering.batches(waiting, printed, self._turns.is_slow):
             self._has_come(printed)
             self._turns.put(name, _Batch(printed, batch))
@@ -247,16 +249,22 @@ class Deliverer:
         size = sum(len(printed.edition.body) for printed in self._editions.values())
         return len(self._editions) > KEPT_EDITIONS or size > KEPT_BYTES
 
-    async def _room(self, printed: Printed) -> None:
-        """Back when this body may be on its way beside the others; many copies of one edition share theirs."""
+    async def _has_room(self, printed: Printed) -> bool:
+        """When this body may be on its way beside the others; False when no copy is begun, which would make room.
+
+        Many copies of one edition share their body.
+        """
         id, size = printed.edition.id, len(printed.edition.body)
         while self._moving and id not in self._moving and sum(self._sizes.values()) + size > MOVING_BYTES:
+            if self._is_closed(self._clock()):
+                return False
             self._moved.clear()
             try:
                 async with asyncio.timeout(NO_ROOM_SECONDS):
                     await self._moved.wait()
             except TimeoutError:
                 await self._step_aside()
+        return True
 
     async def _step_aside(self) -> None:
         """What may not begin now makes room for others."""
@@ -427,8 +435,11 @@ class Deliverer:
             waiting += batch.deliveries
             self._has_moved(batch.printed.edition.id)
         if waiting:  # else the bell, which says that there is room, would ring for nothing, again and again
-            self._in_hand_no_more([delivery.id for delivery in waiting])
-            await self._db.write(delivering.give_up_hand, waiting, due)
+            await self._give_up(waiting, due)
+
+    async def _give_up(self, waiting: Sequence[Delivery], due: datetime) -> None:
+        self._in_hand_no_more([delivery.id for delivery in waiting])
+        await self._db.write(delivering.give_up_hand, waiting, due)
 
     def _in_hand_no_more(self, ids: Sequence[int]) -> None:
         self._in_hand.difference_update(ids)

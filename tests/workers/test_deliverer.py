@@ -209,6 +209,39 @@ async def test_what_is_not_begun_goes_back_when_the_worker_stops(db: Database) -
         assert db.read_now(lambda tx: max(tx.execute(select(d.c.due).where(queue.is_due(d))).scalars())) <= here.clock()
 
 
+async def test_who_waits_for_room_goes_back_while_the_relay_cannot_be_reached(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given two editions, as if each were too big to be on its way beside the other, and a relay that is down
+    monkeypatch.setattr(module, "MOVING_BYTES", -1)  # none beside another
+    monkeypatch.setattr(module, "REST_FIRST", 2.0)
+    async with rig(db) as here:
+        await here.world.down()
+        here.given(50)
+        here.given(50)
+        async with here.at_work():
+            await here.until(lambda: here.states() == {"due": 100})
+
+            # then both go out when it is up again
+            await here.world.up()
+            here.clock.ahead += 2 * LADDER[0]
+            here.worker.bell.ring()
+            await here.until(lambda: here.states() == {"sent": 100})
+
+
+async def test_who_waits_for_room_goes_back_when_the_worker_stops(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOVING_BYTES", -1)  # none beside another
+    async with rig(db) as here:
+        here.given(50)
+        here.given(50)
+        here.world.delay = 0.02
+        async with here.at_work():
+            await here.until(lambda: here.world.count >= 5)
+        assert set(here.states()) == {"sent", "due"}
+
+
 async def test_an_edition_that_has_gone_is_dropped_and_stops_nobody(db: Database) -> None:
     async with rig(db) as here:
         gone = [f"gone{n}@d.example" for n in range(20)]
