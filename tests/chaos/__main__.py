@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos import database, disk, floods, kills, power, stops
+from tests.chaos import database, disk, floods, kills, power, relays, stops
 from tests.chaos.ledger import BOUND, Tally
 from tests.chaos.nursery import Nurse, nursing, ward
 from tests.chaos.volume import NoVolumes
@@ -27,6 +27,7 @@ PART = 100  # kills on one database
 CUTS_OF_A_DISK = 10
 STOPS_AT_ONCE = 6
 CUTS, STOPS, HARMS, FAULTS, FULL = 0.04, 0.024, 0.1, 0.1, 0.02  # for each kill: 20, 12, 50, 50 and 10 for 500
+WRONG = 2 * len(relays.WRONG) / 500  # each with and without pipelining for 500
 
 
 @dataclass
@@ -114,6 +115,12 @@ async def with_errors(bench: Bench) -> Tally:
         return await disk.faults(bench.nurse, bench.url(), folder, points, bench.server, bench.seed, bench.progress)
 
 
+async def behind_a_bad_relay(bench: Bench) -> Tally:
+    async with bench.folder() as folder:
+        points = bench.share(WRONG)
+        return await relays.matrix(bench.nurse, bench.url(), folder, points, bench.seed, bench.progress)
+
+
 def on_a_small_disk(harm: disk.Harm, share: float) -> Try:
     async def tried(bench: Bench) -> Tally:
         async with bench.folder() as folder:
@@ -131,6 +138,7 @@ SECTIONS: dict[str, Sequence[tuple[str, Try]]] = {
     "stops": (("SIGSTOP beyond the lease", stopped),),
     "database": (("PostgreSQL cut off or killed", without_database),),
     "power": (("power cut", without_power),),
+    "relay": (("relay that does it wrong", behind_a_bad_relay),),
     "disk": (
         ("write or fsync with an error", with_errors),
         ("disk full", on_a_small_disk(disk.full, FULL)),

@@ -77,6 +77,7 @@ class Account:
     sent: int = 0
     broken: list[str] = field(default_factory=list)
     unlogged: set[str] = field(default_factory=set)  # subjects whose lines somebody has removed
+    refused: set[Copy] = field(default_factory=set)  # by a next hop, for good
     refusals: Counter[str] = field(default_factory=Counter)  # answers that were no 250, by code
 
     # Letters
@@ -156,9 +157,12 @@ class Account:
     def tally(self, tried: int, reached: int) -> Tally:
         """What came of it, when everything has settled."""
         copies = self._copies()
-        lost = {s for s in self.taken if any((s, f"m{n}@d{n % 10}.example") not in copies for n in range(self.members))}
+        to = [f"m{number}@d{number % 10}.example" for number in range(self.members)]
+        there = copies.keys() | self.refused
+        lost = {subject for subject in self.taken if any((subject, recipient) not in there for recipient in to)}
         twice = sum(number - 1 for number in copies.values())
         most, broken = self._repeated()
+        broken += [f"{copy} is here, and was refused" for copy in sorted(copies.keys() & self.refused)]
         faults = [*self.broken, *broken, *(f"{subject}: it got a 250 and is lost" for subject in sorted(lost))]
         return Tally(tried, reached, len(self.taken), len(lost), twice, most, tuple(dict.fromkeys(faults)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import disk, kills
+from tests.chaos import disk, kills, relays
 from tests.chaos.kills import Reach
 from tests.chaos.nursery import Nurse, nursing, ward
 from tests.kit.components import needs_strace
@@ -43,3 +43,9 @@ async def test_a_disk_whose_writes_and_syncs_fail_costs_time_and_nothing_else(fo
     tally = await disk.faults(nurse, "sqlite:///listserv.db", folder, 1, seed=2)  # the third fsync of a thread says EIO
     assert tally.broken == ()
     assert tally.lost == 0
+
+
+async def test_a_relay_that_does_it_wrong_costs_time_and_nothing_else(folder: Path, nurse: Nurse) -> None:
+    tally = await relays.matrix(nurse, "sqlite:///listserv.db", folder, 2, seed=1)
+    assert tally.broken == ()
+    assert (tally.reached, tally.lost, tally.twice) == (3, 0, 0)
