@@ -55,9 +55,10 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         authors      rules about who wrote it
         content      rules about what was sent and how it came
     store/           MEMORY: all SQL there is, as functions of a transaction
-        db           the one way to the database; where SQLite and PostgreSQL differ
+        db           the one way to the database
         bells turn   who hears of a commit; whose turn it is to write
-        rows         the statements of every post, said past SQLAlchemy
+        engines      how SQLite and PostgreSQL are opened; dialects: what they are told in different words
+        rows large   the statements of every post, said past SQLAlchemy; values of a megabyte and more
         schema       the tables; migrations/: how they came about; upgrade: to the schema of this program
         queue        tables as queues: claim, settle, the crash table
         groups accounts persons rolls posts holds deliveries tokens jobs ads bounces

@@ -25,7 +25,8 @@ from listserv.net.routes import Smarthost, Tls
 from listserv.settings import NOT_YET, Listen, Settings, UnixSocket
 from listserv.store import aside, consents, health, ledger
 from listserv.store.consents import Broken, Sound
-from listserv.store.db import Database, UnsafeDatabase, is_reachable
+from listserv.store.db import Database, is_reachable
+from listserv.store.engines import UnsafeDatabase
 from listserv.store.schema import VERSION
 from listserv.store.upgrade import version
 from listserv.texts import plural

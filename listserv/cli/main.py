@@ -107,7 +107,7 @@ def plain_faults() -> Iterator[None]:
     from sqlalchemy.exc import DBAPIError
 
     from listserv.keyring import UnsafeKey
-    from listserv.store.db import UnsafeDatabase
+    from listserv.store.engines import UnsafeDatabase
     from listserv.store.upgrade import NewerDatabase
 
     try:

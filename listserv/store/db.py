@@ -16,56 +16,28 @@ all that a transaction costs on our side: more than the fsync, where copies go o
 `write_behind` is for who waits for rows that others make: his work joins the transaction that makes them.  So what is
 to happen next is claimed in the very commit that says it is to happen, and costs neither an fsync nor a turn.
 
-SQLite and PostgreSQL differ in this module, in `bells`, and in no other.
+Where SQLite and PostgreSQL differ: `dialects`, `engines`, and what these name.
 """
 
 import asyncio
-import json
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import (
-    ARRAY,
-    JSON,
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    Dialect,
-    Engine,
-    ExceptionContext,
-    Executable,
-    Select,
-    Subquery,
-    Text,
-    UpdateBase,
-    any_,
-    bindparam,
-    cast,
-    create_engine,
-    event,
-    func,
-    make_url,
-    select,
-    text,
-)
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL
+from sqlalchemy import Connection, Dialect, Executable, UpdateBase, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
-from sqlalchemy.types import TypeEngine
 
-from listserv.store import rows
+from listserv.store import engines, large, rows
 from listserv.store.bells import Bells, rung, silence
+from listserv.store.engines import READERS, WRITERS
 from listserv.store.turn import Turn
 
 log = logging.getLogger("listserv.store")
@@ -76,38 +48,25 @@ T = TypeVar("T")
 
 ATTEMPTS = 5
 GROUP = 64  # pieces of work that may share one commit
-MANY, GATHER = (
-    3,
-    0.002,
-)  # where so many shared the last one, the next is put off until as many are here, or so many seconds
-READERS = 4
-WRITERS = 1  # SQLite has one by nature; on PostgreSQL several groups would wait for each other's rows, and deadlock
+MANY = 3  # where so many shared the last one, the next is put off until as many are here
+GATHER = 0.002  # or so many seconds
 KEPT_SECONDS = 1.0  # that a writer's connection rests before the pool looks whether it still lives
-LOCK_SECONDS = 30  # how long SQLite waits for another process to finish its transaction
 
-CHECKPOINT = 8_000  # pages of SQLite's log; rarely enough that one commit in a hundred does not wait for it
-
-LARGE = 1_000_000  # octets of one value
-_WORN = "listserv worn"
 _LATER = "listserv later"
 _KNOWN = "listserv known"
 
 _COLLISIONS = (OperationalError, IntegrityError)  # deadlock, SQLITE_BUSY, connection lost, a race lost to a unique key
 
 
-class UnsafeDatabase(Exception):
-    """The server does not keep what it has committed; a 250 would be a lie (RELIABILITY R1)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Stroke:
-    """Work for `write` that is one statement and rings no bell; `says` it with its values, as `native` makes them."""
+    """Work for `write` that is one statement and rings no bell; `says` it with its values, made `native`."""
 
     says: Callable[[Dialect], tuple[UpdateBase, Mapping[str, Any]]]
 
     def __call__(self, tx: Tx) -> None:
         statement, values = self.says(tx.dialect)
-        run_many(tx, statement, [values])
+        rows.run(tx, statement, values)
 
 
 class _Kept(threading.local):
@@ -134,16 +93,13 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
-        is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._writer, self._reader = (_sqlite if is_sqlite else _postgresql)(self.url)
-        self._strike = _strike_sqlite if is_sqlite else _strike_postgresql
+        self._writer, self._reader = engines.opened(self.url)
         self._kept = _Kept()
-        for made in (self._writer, self._reader):
-            event.listen(made, "checkin", _retire)
         event.listen(self._writer, "savepoint", _write_later)
         event.listen(self._writer, "rollback_savepoint", _forget_later)
         self._bells = Bells(self.url)
-        self._turn = Turn(Path(f"{self.url.database}-turn") if is_sqlite and self.url.database else None)
+        is_file = engines.is_sqlite(self.url) and bool(self.url.database)
+        self._turn = Turn(Path(f"{self.url.database}-turn") if is_file else None)
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._behind: dict[_Job, str] = {}  # who waits for a bell, and which
@@ -304,7 +260,7 @@ class Database:
             return False
         try:
             with self._connected() as tx, self._turn.taken():
-                self._strike(tx, work)
+                rows.strike(tx, *work.says(tx.dialect))
         except Exception as fault:  # whatever it is, it comes again, and is told then
             log.debug("a stroke fails: %s", type(fault).__name__)
             return False
@@ -346,7 +302,7 @@ class Database:
         except BaseException:
             tx.close()
             raise
-        if kept.is_writer and _WORN not in tx.info:
+        if kept.is_writer and not large.is_worn(tx):
             kept.tx, kept.until = tx, time.monotonic() + KEPT_SECONDS
         else:
             tx.close()
@@ -413,208 +369,8 @@ def known(tx: Tx) -> dict[Any, Any]:
     return found
 
 
-class Upsert:
-    """INSERT … ON CONFLICT, which each dialect has a class of its own for: `made` gets its `insert`, for each once."""
-
-    def __init__(self, made: Callable[[Any], Executable]) -> None:
-        self._made = {"sqlite": made(sqlite.insert), "postgresql": made(postgresql.insert)}
-
-    def __call__(self, tx: Tx) -> Executable:
-        return self._made[tx.dialect.name]
-
-
-def octets(tx: Tx, column: Column[bytes], key: Column[T], value: T) -> bytes | None:
-    """A large value of the row with this key; None when there is no such row.
-
-    From PostgreSQL piece by piece: it comes as hexadecimal text, which libpq and psycopg would both hold whole.
-    """
-    row = {"value": value}
-    if tx.dialect.name == "sqlite":
-        found = tx.execute(_whole(column, key), row).scalar_one_or_none()
-        carried(tx, found)
-        return found
-    size = tx.execute(_length(column, key), row).scalar_one_or_none()
-    if size is None:
-        return None
-    starts = range(1, size + 1, LARGE)
-    return b"".join(tx.execute(_piece(column, key), {"start": at, **row}).scalar_one() for at in starts)
-
-
-@cache
-def _whole(column: Column[bytes], key: Column[Any]) -> Select[bytes]:
-    return select(column).where(key == bindparam("value"))
-
-
-@cache
-def _length(column: Column[bytes], key: Column[Any]) -> Select[int]:
-    return select(func.length(column)).where(key == bindparam("value"))
-
-
-@cache
-def _piece(column: Column[bytes], key: Column[Any]) -> Select[bytes]:
-    return select(func.substr(column, bindparam("start"), LARGE)).where(key == bindparam("value"))
-
-
-def run_many(tx: Tx, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The statement once for each row of values.
-
-    Past what SQLAlchemy does for each value, which costs more than the database: values have to be as `native` makes
-    them.
-    """
-    sql, names = _compiled(statement, tx.dialect)
-    tx.exec_driver_sql(sql, [tuple([row[name] for name in names]) for row in rows] if names else list(rows))
-
-
-def among(dialect: Dialect, column: Column[int], name: str) -> ColumnElement[bool]:
-    """Whether the column's value is one of those of the parameter `name`, which `numbers` makes.
-
-    Unlike IN it is the same statement for any number of them.
-    """
-    if dialect.name == "sqlite":
-        return column.in_(select(func.json_each(bindparam(name, type_=Text)).table_valued("value").c.value))
-    return column == any_(bindparam(name, type_=ARRAY(BigInteger)))
-
-
-def numbers(dialect: Dialect, values: Collection[int]) -> Any:
-    """The parameter of `among`."""
-    return f"[{','.join(map(str, values))}]" if dialect.name == "sqlite" else list(values)
-
-
-def entries(dialect: Dialect, name: str) -> Subquery:
-    """The rows of the parameter `name`, which `mapped` makes: a `number` and the `words` that belong to it."""
-    given = bindparam(name, type_=Text)
-    each = func.json_each(given) if dialect.name == "sqlite" else func.json_each_text(cast(given, JSON))
-    entry = each.table_valued("key", "value")
-    return select(cast(entry.c.key, BigInteger).label("number"), entry.c.value.label("words")).subquery()
-
-
-def mapped(values: Mapping[int, str]) -> str:
-    """The parameter of `entries`."""
-    return json.dumps(values)
-
-
-def native(dialect: Dialect, kind: TypeEngine[T], value: T) -> Any:
-    """The value as this database's driver takes it."""
-    convert = kind.dialect_impl(dialect).bind_processor(dialect)
-    return convert(value) if convert else value
-
-
-@cache
-def _compiled(statement: UpdateBase, dialect: Dialect) -> tuple[str, Sequence[str]]:
-    """What the driver is told, and the order of the values, where it takes them by order."""
-    compiled = statement.compile(dialect=dialect)
-    return compiled.string, compiled.positiontup or ()
-
-
-def carried(tx: Tx, content: bytes | None) -> None:
-    """Said of bytes that went through this transaction: when they are many, its connection is not used again.
-
-    libpq keeps its buffers as large as they ever were, and SQLite's cached statements keep what was bound last.
-    """
-    if content is not None and len(content) > LARGE:
-        tx.info[_WORN] = True
-
-
-def _retire(connection: Any, record: Any) -> None:
-    if record.info.pop(_WORN, False):
-        record.invalidate()
-
-
 def _call(work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], tx: Tx) -> T:
     return work(tx, *args, **kwargs)
-
-
-def _strike_sqlite(tx: Tx, stroke: Stroke) -> None:
-    statement, values = stroke.says(tx.dialect)
-    sql, names = _compiled(statement, tx.dialect)
-    driver: Any = tx.connection.dbapi_connection
-    driver.execute(sql, [values[name] for name in names])  # outside of BEGIN and COMMIT each statement is a transaction
-
-
-def _strike_postgresql(tx: Tx, stroke: Stroke) -> None:
-    statement, values = stroke.says(tx.dialect)
-    sql, _ = _compiled(statement, tx.dialect)
-    driver: Any = tx.connection.dbapi_connection
-    driver.autocommit = True
-    try:
-        driver.execute(sql, values)
-    finally:
-        driver.autocommit = False
-
-
-def _sqlite(url: URL) -> tuple[Engine, Engine]:
-    """WAL lets readers read beside the writer; synchronous=FULL, because NORMAL forgets commits in a power cut.
-
-    The log is carried into the file every CHECKPOINT pages, by the commit that comes then; a post alone writes dozens.
-    """
-
-    def engine(begin: str, pool_size: int) -> Engine:
-        made = create_engine(
-            url,
-            hide_parameters=True,  # in error texts: they are bodies, addresses and tokens
-            pool_size=pool_size,
-            max_overflow=8,
-            connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False},
-        )
-
-        @event.listens_for(made, "connect")
-        def _(connection: Any, record: Any) -> None:
-            connection.isolation_level = None  # SQLAlchemy says BEGIN, not the driver
-            _to_wal(connection)
-            for pragma in ("synchronous=FULL", "foreign_keys=ON", f"wal_autocheckpoint={CHECKPOINT}"):
-                connection.execute(f"PRAGMA {pragma}")
-
-        @event.listens_for(made, "begin")
-        def _(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
-
-        return made
-
-    return engine("BEGIN IMMEDIATE", 2), engine("BEGIN", READERS)
-
-
-def _to_wal(connection: sqlite3.Connection) -> None:
-    """A new file changes over only while nobody else looks at it, and SQLite does not wait for that by itself."""
-    for attempt in range(1, 2 * ATTEMPTS + 1):
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if attempt == 2 * ATTEMPTS:
-                raise
-            time.sleep(0.02 * attempt)
-        else:
-            return
-
-
-def _without_detail(context: ExceptionContext) -> None:
-    """PostgreSQL adds the row that it refuses, with everybody in it, to what it says: that is for no log."""
-    said, fault = getattr(context.original_exception, "diag", None), context.sqlalchemy_exception
-    if said is not None and said.message_primary:
-        whole, primary = str(context.original_exception), f"{said.message_primary} ({said.sqlstate})"
-        context.original_exception.args = (primary,)
-        if fault is not None:
-            fault.args = tuple(str(each).replace(whole, primary) for each in fault.args)
-
-
-def _postgresql(url: URL) -> tuple[Engine, Engine]:
-    """READ COMMITTED to write, REPEATABLE READ to read a snapshot; connections are checked before use."""
-    made = partial(create_engine, url, hide_parameters=True, max_overflow=2, pool_pre_ping=True)
-    writer = made(pool_size=WRITERS)
-    reader = made(pool_size=READERS, isolation_level="REPEATABLE READ")
-
-    for each in (writer, reader):
-        event.listen(each, "handle_error", _without_detail)
-
-    @event.listens_for(writer, "connect")
-    def _(connection: Any, record: Any) -> None:
-        with connection.cursor() as cursor:
-            for name in ("fsync", "synchronous_commit"):
-                value = cursor.execute(f"SHOW {name}").fetchone()[0]
-                if value == "off":
-                    raise UnsafeDatabase(f"PostgreSQL runs with {name} = off: it forgets commits; set it to on")
-        connection.commit()
-
-    return writer, reader
 
 
 def is_reachable(database: Database) -> str | None:

@@ -27,8 +27,11 @@ from sqlalchemy.sql.dml import Update
 from listserv.model.group import Group, Mode
 from listserv.store import groups, ledger, queue
 from listserv.store.bells import ring
-from listserv.store.db import Stroke, Tx, among, carried, entries, mapped, native, numbers, octets
+from listserv.store.db import Stroke, Tx
+from listserv.store.dialects import among, entries, mapped, numbers
+from listserv.store.large import carried, octets
 from listserv.store.queue import is_aside, is_due, is_taken
+from listserv.store.rows import native
 from listserv.store.schema import deliveries, editions, mailboxes, messages, posts, subscriptions
 
 EDITIONS = 4  # that share a claim

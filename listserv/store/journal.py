@@ -8,7 +8,8 @@ from sqlalchemy import Executable, delete, insert, select
 
 from listserv.access_log.events import Line
 from listserv.store.bells import ring
-from listserv.store.db import Tx, Upsert, known, later
+from listserv.store.db import Tx, known, later
+from listserv.store.dialects import Upsert
 from listserv.store.schema import counts, events, journal
 
 _LINE = insert(journal)

@@ -11,7 +11,9 @@ from sqlalchemy import Executable, Row, bindparam, delete, exists, insert, selec
 
 from listserv.store import ledger
 from listserv.store.bells import ring
-from listserv.store.db import Tx, Upsert, carried, later, octets
+from listserv.store.db import Tx, later
+from listserv.store.dialects import Upsert
+from listserv.store.large import carried, octets
 from listserv.store.schema import editions, holds, messages, posts, seen
 
 OVER = ("done", "rejected", "discarded", "expired", "dropped")

@@ -35,7 +35,8 @@ from sqlalchemy import (
 )
 
 from listserv.store.bells import ring
-from listserv.store.db import Tx, among, numbers
+from listserv.store.db import Tx
+from listserv.store.dialects import among, numbers
 
 LEASE = timedelta(seconds=20)
 FURTHEST = timedelta(hours=25)  # nobody puts a row off for longer

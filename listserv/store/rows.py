@@ -2,21 +2,25 @@
 
     append(tx, statement, rows)            it runs once for each of them
     row = first(tx, question, values)      by the names of its columns, or None
+    run(tx, statement, values)             it changes what is there, with values that are `native` already
+    strike(tx, statement, values)          the same in a transaction of its own, which costs nothing on our side
 
-Values are converted both ways as SQLAlchemy does it, by the types of the columns.  What it would add by itself is not
-for here: defaults made in Python, and lists that become several parameters.
+The first two convert values both ways as SQLAlchemy does it, by the types of the columns.  What it would add by itself
+is not for here: defaults made in Python, and lists that become several parameters.
 """
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Dialect, Executable, Select
+from sqlalchemy import Connection, Dialect, Executable, Select, UpdateBase
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
+
+T = TypeVar("T")
 
 Convert = Callable[[Any], Any] | None
 
@@ -54,6 +58,32 @@ def first(tx: Connection, statement: Select[Any], values: Mapping[str, Any]) -> 
     return row_of(*[one if convert is None else convert(one) for one, convert in zip(found, converts, strict=True)])
 
 
+def run(tx: Connection, statement: UpdateBase, values: Mapping[str, Any]) -> None:
+    """Not converted: what is done for each value costs more than the database."""
+    sql, names = _compiled(statement, tx.dialect)
+    tx.exec_driver_sql(sql, tuple([values[name] for name in names]) if names else dict(values))
+
+
+def strike(tx: Connection, statement: UpdateBase, values: Mapping[str, Any]) -> None:
+    """On a connection that is in no transaction: there each statement is one by itself."""
+    sql, names = _compiled(statement, tx.dialect)
+    driver: Any = tx.connection.dbapi_connection
+    if tx.dialect.name == "sqlite":
+        driver.execute(sql, [values[name] for name in names])
+        return
+    driver.autocommit = True
+    try:
+        driver.execute(sql, values)
+    finally:
+        driver.autocommit = False
+
+
+def native(dialect: Dialect, kind: TypeEngine[T], value: T) -> Any:
+    """The value as this database's driver takes it."""
+    convert = _bind(kind, dialect)
+    return convert(value) if convert else value
+
+
 def _fetched(tx: Connection, sql: str, values: Any) -> Sequence[Any] | None:
     """A fault is that of SQLAlchemy which it would have been."""
     driver: Any = tx.dialect.loaded_dbapi
@@ -71,6 +101,13 @@ def _fetched(tx: Connection, sql: str, values: Any) -> Sequence[Any] | None:
     finally:
         cursor.close()
     return row
+
+
+@cache
+def _compiled(statement: UpdateBase, dialect: Dialect) -> tuple[str, Sequence[str]]:
+    """What the driver is told, and the order of the values, where it takes them by order."""
+    compiled = statement.compile(dialect=dialect)
+    return compiled.string, compiled.positiontup or ()
 
 
 @cache

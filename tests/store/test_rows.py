@@ -9,7 +9,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from listserv.model.group import Kind
 from listserv.store import rows, schema
-from listserv.store.db import Database, Tx, Upsert
+from listserv.store.db import Database, Tx
+from listserv.store.dialects import Upsert
 from tests.kit.database import NOW, opened
 
 GROUP = {"address": "walkers@lists.example", "kind": Kind.DISCUSSION, "policy": {"title": "Wälder"}, "made_at": NOW}
