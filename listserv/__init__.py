@@ -61,7 +61,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         rows large   the statements of every post, said past SQLAlchemy; values of a megabyte and more
         schema       the tables; migrations/: how they came about; upgrade: to the schema of this program
         queue        tables as queues: claim, settle, the crash table
-        groups accounts persons rolls posts holds deliveries tokens jobs ads bounces
+        groups accounts persons rolls posts holds editions deliveries tokens jobs ads bounces
                      one module a heap; persons: accounts united and divided; rolls: members by the thousand
         facts        what is known of a post before it is judged, in one question
         budgets      how often somebody was written to

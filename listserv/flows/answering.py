@@ -18,8 +18,8 @@ from listserv.model.envelope import Envelope, Proof, Reply
 from listserv.model.group import Group
 from listserv.model.post import HoldKind
 from listserv.model.token import Action
-from listserv.store import accounts, budgets, deliveries, holds, journal, posts
-from listserv.store.deliveries import Edition
+from listserv.store import accounts, budgets, deliveries, editions, holds, journal, posts
+from listserv.store.editions import Edition
 
 KEEP_MAIL_FOR = ANSWER_WITHIN * 13  # a quarter: mail to operators that nobody is named for
 
@@ -144,7 +144,7 @@ def _forward(
         digest=posts.keep(act.tx, reading.content, act.now),
         start=reading.message.body_at,
     )
-    id = deliveries.add_edition(act.tx, edition, act.now)
+    id = editions.add(act.tx, edition, act.now)
     deliveries.address_to(act.tx, id, recipients, act.now)
     _log(act, envelope, reading, group, role)
     return RECEIVED

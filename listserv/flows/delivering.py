@@ -21,7 +21,8 @@ from listserv.model.delivery import Copy, Deferred, Failed, Outcome, Sent
 from listserv.model.group import DeliveryStyle, Group
 from listserv.store import deliveries, queue, schema, secrets
 from listserv.store.db import Tx
-from listserv.store.deliveries import Delivery, Loaded, Settled
+from listserv.store.deliveries import Delivery, Settled
+from listserv.store.editions import Loaded
 
 PATIENCE = timedelta(days=5)
 LADDER = tuple(timedelta(seconds=s) for s in (30, 120, 300, 900, 1800, 3600, 7200, 14400))

@@ -24,9 +24,9 @@ from listserv.mail.footer import Edited, Insert
 from listserv.mail.message import Field, Message
 from listserv.model.envelope import Envelope
 from listserv.model.group import DeliveryStyle, Group
-from listserv.store import deliveries, groups, journal, posts, queue, schema
+from listserv.store import deliveries, editions, groups, journal, posts, queue, schema
 from listserv.store.db import Tx
-from listserv.store.deliveries import Edition
+from listserv.store.editions import Edition
 from listserv.store.posts import Post
 
 log = logging.getLogger("listserv.distributor")
@@ -187,7 +187,7 @@ def save(tx: Tx, post: Post, edition: Edition, now: datetime) -> int | None:
         return None
     if current.edition_id is not None:
         return current.edition_id
-    return deliveries.add_edition(tx, edition, now)
+    return editions.add(tx, edition, now)
 
 
 def fan_out(tx: Tx, post: Post, edition_id: int, now: datetime, spared: Sequence[int] = ()) -> bool | None:
@@ -205,7 +205,7 @@ def finish(tx: Tx, site: Site, draft: Draft, edition_id: int, now: datetime) -> 
     if not queue.settle(tx, schema.posts, draft.post.id, draft.post.tries, state="done", done_at=now):
         return False
     copies = deliveries.copies(tx, edition_id)
-    printed = deliveries.ad_of(tx, edition_id)
+    printed = editions.ad_of(tx, edition_id)
     for feature, addition in draft.additions:
         if feature.printed and addition.ad_id == printed:
             feature.printed(tx, addition, draft.group, copies, now)

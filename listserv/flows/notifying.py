@@ -15,8 +15,8 @@ from listserv.model.account import Mailbox, Member
 from listserv.model.address import Address, parse
 from listserv.model.group import Group
 from listserv.model.token import Action
-from listserv.store import accounts, deliveries, tokens
-from listserv.store.deliveries import Edition
+from listserv.store import accounts, deliveries, editions, tokens
+from listserv.store.editions import Edition
 from listserv.texts import DEFAULT_LANGUAGE
 
 BUTTONS = ("approve", "reject", "discard", "yes", "no", "never", "undo")
@@ -101,7 +101,7 @@ def send(act: Act, group: Group | None, to: To, letter: Letter) -> None:
         after=composed.after,
         digest=letter.attach,
     )
-    id = deliveries.add_edition(act.tx, edition, act.now)
+    id = editions.add(act.tx, edition, act.now)
     deliveries.address_to(act.tx, id, [(to.mailbox_id, str(to.address))], act.now)
 
 

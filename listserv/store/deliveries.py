@@ -1,4 +1,4 @@
-"""Editions and their deliveries: written once, fanned out in chunks, settled in batches."""
+"""Deliveries, each one edition to one mailbox: fanned out in chunks, claimed in turns, settled in batches."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,15 +24,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import Update
 
-from listserv.model.group import Group, Mode
-from listserv.store import groups, ledger, queue
+from listserv.model.group import Mode
+from listserv.store import ledger, queue
 from listserv.store.bells import ring
 from listserv.store.db import Stroke, Tx
 from listserv.store.dialects import among, entries, mapped, numbers
-from listserv.store.large import carried, octets
 from listserv.store.queue import is_aside, is_due, is_taken
 from listserv.store.rows import native
-from listserv.store.schema import deliveries, editions, mailboxes, messages, posts, subscriptions
+from listserv.store.schema import deliveries, editions, mailboxes, posts, subscriptions
 
 EDITIONS = 4  # that share a claim
 SHARE = 16  # deliveries that each has at least
@@ -41,45 +40,6 @@ _FRESH = deliveries.c.tries == literal_column("0")  # literals, as in `queue.is_
 _TRIED = deliveries.c.tries > literal_column("0")
 
 _How = tuple[int, str, datetime | None]  # claims ended: of these tries, in this state, due again then
-
-
-@dataclass(frozen=True, slots=True)
-class Edition:
-    """A message rendered for all who get the same bytes.
-
-    Its header is `top`, the stamp of each delivery, then `fields`; its body is
-    `before` + content[start:] + `after`, where content is the message of that digest.
-    """
-
-    kind: str  # post, notice, forward
-    style: str  # personal, verp, bulk: what kind of stamp
-    message_id: str
-    fields: bytes
-    before: bytes = b""
-    after: bytes = b""
-    top: bytes = b""
-    digest: bytes | None = None
-    start: int = 0
-    mail_from: str = ""  # of bulk posts and notices; else the return path is the delivery's own
-    post_id: int | None = None
-    group_id: int | None = None
-    ad_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """An edition ready to be stamped: its body is whole."""
-
-    id: int
-    kind: str
-    group: Group | None
-    style: str
-    mail_from: str
-    top: bytes
-    fields: bytes
-    body: bytes
-    domain: str  # whose key signs it
-    made_at: datetime
 
 
 class Delivery(NamedTuple):
@@ -113,16 +73,6 @@ class Settled(NamedTuple):
     due: datetime
     reply: str
     notice: int | None = None  # the edition, when it is one whose words go with its last delivery
-
-
-def add_edition(tx: Tx, edition: Edition, now: datetime) -> int:
-    values = {name: getattr(edition, name) for name in Edition.__slots__}
-    carried(tx, edition.before)
-    # As parameters, not in values(): SQLAlchemy's cache of statements would keep the first body for ever.
-    return int(tx.execute(_ADD, {"made_at": now, **values}).scalar_one())
-
-
-_ADD = insert(editions).returning(editions.c.id)
 
 
 def address_to(tx: Tx, edition_id: int, recipients: Iterable[tuple[int | None, str]], now: datetime) -> None:
@@ -296,46 +246,6 @@ def copies(tx: Tx, edition_id: int) -> int:
 
 
 _COPIES = select(func.count()).where(deliveries.c.edition_id == bindparam("edition"))
-
-
-def ad_of(tx: Tx, edition_id: int) -> int | None:
-    """The ad that stands in it: none where the post took nothing below its text."""
-    return tx.execute(_AD, {"edition": edition_id}).scalar_one_or_none()
-
-
-_AD = select(editions.c.ad_id).where(editions.c.id == bindparam("edition"))
-
-
-def load_small(tx: Tx, edition_id: int, site_domain: str, most: int) -> Loaded | int | None:
-    """As `load`, or how many octets that takes, when they are more than `most`."""
-    size = int(tx.execute(_SIZE, {"edition": edition_id}).scalar_one_or_none() or 0)
-    return load(tx, edition_id, site_domain) if size <= most else size
-
-
-def _size() -> Select[int]:
-    e = editions.c
-    parts = func.length(e.before) + func.length(e.after) + func.coalesce(messages.c.size, 0)
-    return select(parts).outerjoin(messages, messages.c.digest == e.digest).where(e.id == bindparam("edition"))
-
-
-_SIZE = _size()
-_LOAD = select(*(c for c in editions.c if c.name != "before")).where(editions.c.id == bindparam("edition"))
-
-
-def load(tx: Tx, edition_id: int, site_domain: str) -> Loaded | None:
-    """None when the edition, its words or its message have gone.  A site's own mail is signed by `site_domain`."""
-    row = tx.execute(_LOAD, {"edition": edition_id}).one_or_none()
-    if row is None or not row.fields:
-        return None
-    content = octets(tx, messages.c.content, messages.c.digest, row.digest) if row.digest is not None else b""
-    if content is None:
-        return None
-    body = octets(tx, editions.c.before, editions.c.id, edition_id) or b""
-    if content or row.after:
-        body = b"".join((body, memoryview(content)[row.start :], row.after))
-    group = groups.get(tx, row.group_id) if row.group_id is not None else None
-    domain = group.domain if group else site_domain
-    return Loaded(row.id, row.kind, group, row.style, row.mail_from, row.top, row.fields, body, domain, row.made_at)
 
 
 def settle(tx: Tx, settled: Sequence[Settled], now: datetime) -> None:

@@ -25,7 +25,7 @@ from listserv.mail.signature import Signer
 from listserv.model.delivery import Copy, Deferred, Outcome
 from listserv.net.content import Budget
 from listserv.net.relay import Relay
-from listserv.store import deliveries, queue, schema
+from listserv.store import editions, queue, schema
 from listserv.store.db import Database, Tx
 from listserv.store.deliveries import Delivery, Settled
 from listserv.workers.loop import AFTER_A_FAULT, DOZE, Bell, until_due
@@ -235,12 +235,12 @@ class Deliverer:
 
     async def _load(self, id: int) -> Printed | None:
         """A small one at once, in one look; a bigger one when there is room for it, and prepared beside the loop."""
-        found = await self._db.read(deliveries.load_small, id, self._site.hostname, SMALL)
+        found = await self._db.read(editions.load_small, id, self._site.hostname, SMALL)
         if not isinstance(found, int):
             return delivering.prepare(self._site, found, self._signers) if found else None
         share = await self._budget.take(found)
         try:
-            loaded = await self._db.read(deliveries.load, id, self._site.hostname)
+            loaded = await self._db.read(editions.load, id, self._site.hostname)
             return await asyncio.to_thread(delivering.prepare, self._site, loaded, self._signers) if loaded else None
         finally:
             self._budget.give(share)

@@ -16,7 +16,7 @@ from listserv.hooks import Feature
 from listserv.net.content import Budget
 from listserv.store import schema
 from listserv.store.db import Database, Tx
-from listserv.store.deliveries import Edition
+from listserv.store.editions import Edition
 from listserv.store.posts import Post
 from listserv.workers.cell import Cell, Overrun, Poison, guarded
 from listserv.workers.loop import Bell, between

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from listserv.store import deliveries, holds, posts
+from listserv.store import editions, holds, posts
 from listserv.store.schema import deliveries as copies
 from tests.cli.shell import Shell
 
@@ -87,7 +87,7 @@ def test_the_author_reads_the_reason(sailing: Shell) -> None:
 
         def letters(tx):  # type: ignore[no-untyped-def]
             rows = tx.execute(copies.select().where(copies.c.recipient == "bob@b.example")).all()
-            return [deliveries.load(tx, row.edition_id, "lists.example") for row in rows]
+            return [editions.load(tx, row.edition_id, "lists.example") for row in rows]
 
         assert any(b"Too windy today" in letter.body for letter in node.db.read_now(letters))
     finally:

@@ -13,7 +13,8 @@ from listserv.flows.delivering import IN_DOUBT, LADDER, PATIENCE, RECIPIENTS, Pr
 from listserv.flows.site import Site
 from listserv.model.delivery import Deferred, Failed, Outcome, Sent
 from listserv.model.group import Group, Kind
-from listserv.store.deliveries import Delivery, Loaded, Settled
+from listserv.store.deliveries import Delivery, Settled
+from listserv.store.editions import Loaded
 from tests.kit.database import NOW
 from tests.kit.site import site
 

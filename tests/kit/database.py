@@ -12,9 +12,9 @@ from sqlalchemy import Table, func, insert, select
 
 from listserv.model.address import parse
 from listserv.model.group import Group, Kind, Policy
-from listserv.store import accounts, deliveries, groups, posts
+from listserv.store import accounts, deliveries, editions, groups, posts
 from listserv.store.db import Database, Tx
-from listserv.store.deliveries import Edition
+from listserv.store.editions import Edition
 from listserv.store.upgrade import upgrade
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -56,7 +56,7 @@ def post(tx: Tx, group_id: int, content: bytes = b"From: a@a.example\r\n\r\nHi\r
 def edition(tx: Tx, to: Iterable[str] = (), now: datetime = NOW, **values: Any) -> int:
     """The id of an edition with a due delivery to each of these addresses."""
     kind = {"kind": "notice", "style": "verp", "message_id": "<1@lists.example>", "fields": b"Subject: x\r\n"}
-    id = deliveries.add_edition(tx, Edition(**{**kind, **values}), now)
+    id = editions.add(tx, Edition(**{**kind, **values}), now)
     deliveries.address_to(tx, id, [(None, address) for address in to], now)
     return id
 

@@ -8,7 +8,7 @@ from listserv.access_log.events import Way
 from listserv.flows import delivering, distributing, expiring, operating, setting_aside
 from listserv.flows.operating import Done, Unknown
 from listserv.flows.site import Act
-from listserv.store import aside, deliveries, posts, queue, schema, waiting
+from listserv.store import aside, deliveries, editions, posts, queue, schema, waiting
 from listserv.store.db import Database, Tx
 from tests.kit.database import NOW, edition, group, post
 from tests.kit.site import site
@@ -86,7 +86,7 @@ def test_an_edition_is_aside_with_all_that_wait_and_not_with_what_is_on_its_way(
     assert db.read_now(queue.size, schema.deliveries) == {"taken": 1, "aside": 3}
     db.write_now(deliveries.settle, [deliveries.Settled([ada.id], ada.tries, "sent", NOW, "250")], NOW)
     assert db.read_now(aside.fault_of, bob.id) == "KeyError: 'x'"
-    assert db.read_now(deliveries.load, id, "lists.example") is not None  # a notice keeps its words meanwhile
+    assert db.read_now(editions.load, id, "lists.example") is not None  # a notice keeps its words meanwhile
 
     assert db.write_now(lambda tx: operating.retry(act(tx), bob.id)) == Done(bob.id)
     assert db.read_now(queue.size, schema.deliveries) == {"sent": 1, "due": 1, "aside": 2}

@@ -7,9 +7,9 @@ from sqlalchemy import insert, select, update
 
 from listserv.flows import expiring
 from listserv.model.address import parse
-from listserv.store import accounts, deliveries, schema, secrets
+from listserv.store import accounts, deliveries, editions, schema, secrets
 from listserv.store.db import Tx
-from listserv.store.deliveries import Edition
+from listserv.store.editions import Edition
 from tests.kit.house import House, house, read, words
 
 ADA = "ada@a.example"
@@ -108,7 +108,7 @@ async def test_an_edition_that_our_own_code_cannot_send_is_put_off_alone_and_giv
             now = here.clock()
             secrets.ensure(tx, secrets.PAUSED, b"1", now)
             edition = Edition("post", "personal", "<broken@a.example>", b"Subject: x\r\n", group_id=group.id)
-            id = deliveries.add_edition(tx, edition, now)
+            id = editions.add(tx, edition, now)
             mailbox = accounts.ensure(tx, cy, now, proven=True)
             tx.execute(update(schema.mailboxes).where(schema.mailboxes.c.id == mailbox.id).values(id=BEYOND))
             deliveries.address_to(tx, id, [(BEYOND, CY)], now)
