@@ -14,7 +14,8 @@ from typing import Any
 
 from listserv.access_log import events
 from listserv.flows import asking, consenting, notifying
-from listserv.flows.asking import Asked, Effect, Party, Pending, Waits, Wish, Yes
+from listserv.flows.agreeing import Effect, Yes
+from listserv.flows.asking import Asked, Party, Pending, Waits, Wish
 from listserv.flows.notifying import Letter
 from listserv.flows.site import Act
 from listserv.model.account import Mailbox

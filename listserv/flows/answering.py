@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from listserv.access_log import events
 from listserv.flows import asking, notifying
-from listserv.flows.asking import ANSWER_WITHIN, RECEIVED
+from listserv.flows.asking import ANSWER_WITHIN
 from listserv.flows.notifying import Letter
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
@@ -14,7 +14,7 @@ from listserv.mail.message import Author
 from listserv.mail.recipient import Door
 from listserv.model.account import Member
 from listserv.model.address import Address
-from listserv.model.envelope import Envelope, Proof, Reply
+from listserv.model.envelope import RECEIVED, Envelope, Proof, Reply
 from listserv.model.group import Group
 from listserv.model.post import HoldKind
 from listserv.model.token import Action

@@ -17,20 +17,20 @@ asker wrote is in a question.
 """
 
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
 from typing import Any, assert_never
 
 from listserv.flows import consenting, notifying
+from listserv.flows.agreeing import Yes
 from listserv.flows.notifying import Letter, To
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
 from listserv.mail import tag
 from listserv.model.address import Address, parse
 from listserv.model.consent import Step
-from listserv.model.envelope import Envelope, Proof, Reply
+from listserv.model.envelope import RECEIVED, Envelope, Proof, Reply
 from listserv.model.group import Group
 from listserv.model.token import Action, Request, Token
 from listserv.store import accounts, buckets, groups, objections, requests, tokens
@@ -53,8 +53,6 @@ QUESTIONS = (Action.ASK, Action.CONFIRM, Action.INVITE, Action.JOIN, Action.LEAV
 ALONE = (Action.ADD_ADDRESS, Action.CHANGE_ADDRESS)
 
 OUR_OWN = ("address", "language", "asked")  # what a request's document holds besides the wish's own
-
-RECEIVED = Reply(250, "2.0.0", "received")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,50 +110,6 @@ class Refuted:
 
     why: str
 
-
-@dataclass(frozen=True, slots=True)
-class Yes:
-    """A wish that the owner of the mailbox has confirmed.
-
-    actor       key of the mailbox that was asked
-    shown       which text the question had
-    message_id  of the mail that said so, "" for the page
-    said        what he added about himself: name, region, country
-    """
-
-    action: Action
-    group: Group | None
-    actor: str
-    doc: Mapping[str, Any]
-    asked_at: datetime
-    shown: Mapping[str, str]
-    message_id: str = ""
-    said: Mapping[str, str] = field(default_factory=dict)
-    hold_id: int | None = None
-
-    @property
-    def address(self) -> Address:
-        """The mailbox as it was written when it was asked."""
-        known = parse(self.doc.get("address", self.actor))
-        assert known is not None  # it was judged before it was stored
-        return known
-
-    @property
-    def evidence(self) -> dict[str, Any]:
-        """For the consent record: who asked, and what the one who said yes was shown."""
-        return {"asked": self.doc.get("asked", {}), "shown": self.shown}
-
-
-class Effect(StrEnum):
-    """What a confirmed wish came to."""
-
-    DONE = "done"
-    WAITS = "waits"  # for an admin
-    CLOSED = "closed"  # what was possible when it was asked no longer is
-    NOTHING = "nothing"  # it was so already
-
-
-Deed = Callable[[Act, Yes], Effect]
 
 Outcome = Asked | Pending | Waits | Unwanted | Busy | Refuted
 

@@ -11,12 +11,11 @@ from typing import assert_never
 
 from listserv.access_log import events
 from listserv.access_log.events import Way
-from listserv.flows.asking import RECEIVED
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
 from listserv.mail import blame, report
 from listserv.mail.blame import Blame
-from listserv.model.envelope import Reply
+from listserv.model.envelope import RECEIVED, Reply
 from listserv.model.group import Group
 from listserv.store import accounts, bounces, deliveries, groups, journal
 from listserv.store.deliveries import Addressed

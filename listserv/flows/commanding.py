@@ -13,7 +13,8 @@ from typing import Any
 
 from listserv.access_log import events
 from listserv.flows import answering, asking, notifying, obeying
-from listserv.flows.asking import RECEIVED, Asked, Effect, Party, Pending, Waits, Wish, Yes
+from listserv.flows.agreeing import Effect, Yes
+from listserv.flows.asking import Asked, Party, Pending, Waits, Wish
 from listserv.flows.notifying import Letter
 from listserv.flows.obeying import HAS_OWN_MAIL, NotDone, Outcome, Wanted, Writer
 from listserv.flows.reading import Reading
@@ -25,7 +26,7 @@ from listserv.mail.request import MAX_COMMANDS, parse, read
 from listserv.model import request, setting
 from listserv.model.account import Mailbox
 from listserv.model.address import Address
-from listserv.model.envelope import Envelope, Proof, Reply
+from listserv.model.envelope import RECEIVED, Envelope, Proof, Reply
 from listserv.model.group import Group
 from listserv.model.request import Command, Request
 from listserv.model.token import Action

@@ -12,7 +12,8 @@ from typing import assert_never
 from listserv.access_log import events
 from listserv.access_log.events import Way
 from listserv.flows import asking, consenting, holding, notifying
-from listserv.flows.asking import RECEIVED, Asked, Effect, Outcome, Party, Refuted, Waits, Wish, Yes
+from listserv.flows.agreeing import Effect, Yes
+from listserv.flows.asking import Asked, Outcome, Party, Refuted, Waits, Wish
 from listserv.flows.consenting import Facts
 from listserv.flows.notifying import Letter, To
 from listserv.flows.reading import Reading
@@ -23,7 +24,7 @@ from listserv.mail.message import Author
 from listserv.model.account import Member
 from listserv.model.address import Address, parse
 from listserv.model.consent import Step
-from listserv.model.envelope import Envelope, Proof, Reply
+from listserv.model.envelope import RECEIVED, Envelope, Proof, Reply
 from listserv.model.group import Group, Joining, Mode
 from listserv.model.token import Action
 from listserv.store import accounts, budgets, groups, journal, tokens

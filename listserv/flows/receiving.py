@@ -10,13 +10,12 @@ from typing import assert_never
 
 from listserv.access_log import events
 from listserv.flows import answering, asking, bouncing, commanding, confirming, joining, posting
-from listserv.flows.asking import RECEIVED
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act, Site
 from listserv.mail import message, recipient, tag
 from listserv.mail.recipient import Door, Recipient
 from listserv.model.address import parse
-from listserv.model.envelope import Envelope, Peer, Proof, Reply
+from listserv.model.envelope import RECEIVED, Envelope, Peer, Proof, Reply
 from listserv.model.group import Group, Joining, Mode
 from listserv.store import groups, journal, tokens
 from listserv.store.db import Tx

@@ -95,3 +95,6 @@ class Reply:
     @property
     def positive(self) -> bool:
         return 200 <= self.code < 300
+
+
+RECEIVED = Reply(250, "2.0.0", "received")  # whatever has come of it

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from listserv.access_log import events
 from listserv.access_log.events import Way, Who
 from listserv.flows import confirming
-from listserv.flows.asking import Yes
+from listserv.flows.agreeing import Yes
 from listserv.flows.confirming import Answer, Result
 from listserv.flows.guessing import WITHIN, Guesses
 from listserv.flows.site import Act, Site

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from listserv.flows import confirming
-from listserv.flows.asking import Effect
+from listserv.flows.agreeing import Effect
 from listserv.mail import tag
 from listserv.mail.command import Consent
 from listserv.model.envelope import Evidence, Proof

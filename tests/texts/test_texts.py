@@ -21,7 +21,8 @@ from jinja2 import UndefinedError
 import listserv
 from listserv import rules
 from listserv.flows import addressing, obeying, telling
-from listserv.flows.asking import Effect, Wish, Yes
+from listserv.flows.agreeing import Effect, Yes
+from listserv.flows.asking import Wish
 from listserv.flows.confirming import Done
 from listserv.flows.moderating import Decided, DecidedBefore
 from listserv.flows.notifying import buttons
