@@ -79,7 +79,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         posting      a post is judged and written down
         holding      what waits for an admin, and who is asked
         moderating   decided, taken back, expired
-        asking       questions, and whose budget they are; guessing: who tries tokens
+        asking       questions; budgeting: whose budget they are; objecting: who wants none; guessing: who tries tokens
         confirming   the answers: agreeing: what a yes is and does; deciding: what an admin's reply decides
         joining      in and out; consenting: on record
         vouching     is a post his? its author is asked; believing: his answer

@@ -15,7 +15,8 @@ from typing import Any
 from listserv.access_log import events
 from listserv.flows import asking, consenting, notifying
 from listserv.flows.agreeing import Effect, Yes
-from listserv.flows.asking import Asked, Party, Pending, Waits, Wish
+from listserv.flows.asking import Asked, Pending, Waits, Wish
+from listserv.flows.budgeting import Party
 from listserv.flows.notifying import Letter
 from listserv.flows.site import Act
 from listserv.model.account import Mailbox

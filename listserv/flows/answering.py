@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from listserv.access_log import events
-from listserv.flows import asking, notifying
-from listserv.flows.asking import ANSWER_WITHIN
+from listserv.flows import asking, budgeting, notifying, objecting
 from listserv.flows.notifying import Letter
+from listserv.flows.objecting import ANSWER_WITHIN
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
 from listserv.mail import automatic, header, trace
@@ -32,20 +32,20 @@ def help(act: Act, group: Group | None, envelope: Envelope, reading: Reading) ->
     author = reading.author
     if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
         return RECEIVED
-    by = asking.party(envelope, reading)
+    by = budgeting.party(envelope, reading)
     if by.proof is Proof.REFUTED:
         return asking.reply(asking.Refuted(by.why), author.address, by)
     key, token = author.address.key, ""
     member = accounts.member(act.tx, group.id, key) if group else None
     is_proven = by.proof is Proof.PROVEN
-    if not is_proven and asking.objects(act, key):
+    if not is_proven and objecting.objects(act, key):
         return RECEIVED
     if is_proven:
-        if not asking.once_a_day(act, "help", f"{group.id if group else 0} {key}"):
+        if not budgeting.once_a_day(act, "help", f"{group.id if group else 0} {key}"):
             return RECEIVED
-    elif not asking.affords(act, author.address, by):
+    elif not budgeting.affords(act, author.address, by):
         return asking.reply(asking.Busy(), author.address, by)
-    elif asking.may_write(act, key):
+    elif objecting.may_write(act, key):
         id = group.id if group else None
         token = notifying.issue(act, Action.OBJECT, key, {}, lives=ANSWER_WITHIN, group_id=id)
     else:

@@ -12,9 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 from listserv.access_log import events
-from listserv.flows import answering, asking, notifying, obeying
+from listserv.flows import answering, asking, budgeting, notifying, obeying
 from listserv.flows.agreeing import Effect, Yes
-from listserv.flows.asking import Asked, Party, Pending, Waits, Wish
+from listserv.flows.asking import Asked, Pending, Waits, Wish
+from listserv.flows.budgeting import Party
 from listserv.flows.notifying import Letter
 from listserv.flows.obeying import HAS_OWN_MAIL, NotDone, Outcome, Wanted, Writer
 from listserv.flows.reading import Reading
@@ -75,11 +76,11 @@ def confirmed(act: Act, yes: Yes) -> Effect:
 def _perform(act: Act, group: Group | None, envelope: Envelope, reading: Reading, asked: Request) -> Reply:
     """By what is proven about the author."""
     assert isinstance(reading.author, Author)
-    address, by = reading.author.address, asking.party(envelope, reading)
+    address, by = reading.author.address, budgeting.party(envelope, reading)
     match envelope.proof:
         case Proof.REFUTED:
             return asking.reply(asking.Refuted(by.why), address, by)
-        case Proof.PROVEN if not _has_sense(asked) and not asking.once_a_day(act, "nonsense", address.key):
+        case Proof.PROVEN if not _has_sense(asked) and not budgeting.once_a_day(act, "nonsense", address.key):
             return _ignored(act, group, reading, "no command, and told so today")
         case Proof.PROVEN if not buckets.spend(act.tx, _budget(act, address), ANSWERS, act.now):
             return asking.reply(asking.Busy(), address, by)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from listserv.flows import addressing, asking, believing, commanding, deciding, joining, notifying
+from listserv.flows import addressing, asking, believing, budgeting, commanding, deciding, joining, notifying, objecting
 from listserv.flows.agreeing import Deed, Effect, Yes, refuse
 from listserv.flows.notifying import Letter
 from listserv.flows.reading import Reading
@@ -145,12 +145,12 @@ def answer(act: Act, token: Token, said: Consent, how: Answer) -> Result:
         return _vouch(act, token, said, how)
     group = groups.get(act.tx, token.group_id) if token.group_id is not None else None
     if said is Consent.NEVER:
-        asking.never_again(act, token.actor)
+        objecting.never_again(act, token.actor)
         tokens.decline(act.tx, token.digest)
         refuse(act, group, token.action, "never again")
         return Declined(said)
     if said is Consent.NO and token.state != "used":
-        asking.said_no(act, token, named(act, token) if token.state == "open" else ())
+        objecting.said_no(act, token, named(act, token) if token.state == "open" else ())
         refuse(act, group, token.action, "declined")
         return Declined(said)
     if said is Consent.NO or token.action is Action.OBJECT or not tokens.redeem(act.tx, token.digest, act.now):
@@ -165,14 +165,14 @@ def answer(act: Act, token: Token, said: Consent, how: Answer) -> Result:
         yes = replace(wish, message_id=how.message_id, said=how.said)
         done.append((yes, DEEDS[yes.action](act, yes)))
     if token.action is not Action.ASK:
-        asking.welcome_again(act, token.actor)
+        objecting.welcome_again(act, token.actor)
     return Done(tuple(done))
 
 
 def _vouch(act: Act, token: Token, said: Consent, how: Answer) -> Result:
     """An author says which posts in his name are his; who has the token has his mailbox, whatever From says."""
     if said is Consent.NEVER:
-        asking.never_again(act, token.actor)
+        objecting.never_again(act, token.actor)
     if not tokens.redeem(act.tx, token.digest, act.now):
         return Declined(said) if said is Consent.NEVER else Over(token)
     places = range(len(token.doc["holds"])) if said is Consent.YES else range(0)
@@ -203,9 +203,9 @@ def named(act: Act, token: Token) -> tuple[Yes, ...]:
 def _repeat(act: Act, group: Group | None, reading: Reading, token: Token) -> None:
     """A used or expired token: say kindly what has happened, once a day."""
     to = notifying.to_actor(act, group, token.actor)
-    if to is None or asking.objects(act, token.actor) or token.action is Action.OBJECT:
+    if to is None or objecting.objects(act, token.actor) or token.action is Action.OBJECT:
         return
-    if asking.once_a_day(act, "repeat", f"{_id(group)} {token.actor}"):
+    if budgeting.once_a_day(act, "repeat", f"{_id(group)} {token.actor}"):
         member = accounts.member(act.tx, group.id, token.actor) if group else None
         said = token.doc.get("wishes") or [[token.action.value, group.address if group else ""]]
         about = [(action, groups.find(act.tx, address) if address else None, address) for action, address in said]

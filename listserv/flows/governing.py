@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from listserv.access_log import events
-from listserv.flows import asking, consenting, joining
+from listserv.flows import consenting, joining, objecting
 from listserv.flows.consenting import Word
 from listserv.flows.joining import AlreadyIn, Banned, Joined
 from listserv.flows.site import Act, Site
@@ -140,7 +140,7 @@ def add(
     called = setting.read_member("name", name, ())
     if act.site.is_ours(address) or isinstance(called, Wrong):
         return Refused((f"name: {called.why}" if isinstance(called, Wrong) else CIRCLES,))
-    if asking.objects(act, address.key):
+    if objecting.objects(act, address.key):
         return Refused((joining.UNWANTED,))
     if confirmed:
         return joining.join(act, group, address, RECORDED, name, mode, evidence=word.facts)
@@ -164,7 +164,7 @@ def refusal(site: Site, person: Person, *, confirmed: bool) -> str | None:
 
 def enrol(act: Act, group: Group, people: Sequence[Person], word: Word = NOBODY_IN_PARTICULAR) -> Imported:
     """Many at once, members from now on and told nothing, on this word."""
-    unwanted = asking.objecting(act, [person.address.key for person in people])
+    unwanted = objecting.among(act, [person.address.key for person in people])
     wanted = [person for person in people if person.address.key not in unwanted]
     done = rolls.enrol(act.tx, group.id, wanted, act.now, RECORDED)
     if done.joined:

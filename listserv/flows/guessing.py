@@ -6,7 +6,7 @@ A token has 130 bits, so nobody ever guesses one; this keeps whoever tries from 
 from collections import OrderedDict
 from datetime import datetime, timedelta
 
-from listserv.flows.asking import network
+from listserv.flows.budgeting import network
 
 WRONG = 20  # in WITHIN; then every token from there waits
 WITHIN = timedelta(minutes=10)

@@ -11,9 +11,10 @@ from typing import assert_never
 
 from listserv.access_log import events
 from listserv.access_log.events import Way
-from listserv.flows import asking, consenting, holding, notifying
+from listserv.flows import asking, budgeting, consenting, holding, notifying, objecting
 from listserv.flows.agreeing import Effect, Yes
-from listserv.flows.asking import Asked, Outcome, Party, Refuted, Waits, Wish
+from listserv.flows.asking import Asked, Outcome, Refuted, Waits, Wish
+from listserv.flows.budgeting import Party
 from listserv.flows.consenting import Facts
 from listserv.flows.notifying import Letter, To
 from listserv.flows.reading import Reading
@@ -128,7 +129,7 @@ def asked(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply
     author = reading.author
     if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
         return _ignored(act, group, reading, "subscribe", reading.robot or "no single author")
-    by = asking.party(envelope, reading)
+    by = budgeting.party(envelope, reading)
     if envelope.proof is Proof.REFUTED:
         return _answered(act, group, reading, "subscribe", Refuted(by.why), by)
     if groups.is_banned(act.tx, group.id, author.address.key):
@@ -229,12 +230,12 @@ def decided(act: Act, group: Group, held: Held, verb: Approve | Reject | Discard
 
 def invite(act: Act, group: Group, address: Address, name: str = "", mode: Mode = Mode.EACH) -> str | None:
     """Ask somebody whom an operator or admin added; or why he cannot be asked now, in words that follow his address."""
-    if asking.objects(act, address.key):
+    if objecting.objects(act, address.key):
         return UNWANTED
     since = act.now - UNDO_WITHIN
     if tokens.unanswered_since(act.tx, address.key, since, Action.INVITE, group_id=group.id):
         return f"was invited in the last {UNDO_WITHIN.days} days and has not said yes"
-    if not asking.once_a_day(act, "mail", address.key):
+    if not budgeting.spend_mail(act, address.key):
         return "had a question from us in the last 24 hours; there is one a day, over all groups: try again tomorrow"
     known = accounts.mailbox(act.tx, address.key)
     to = notifying.to_member(group, known) if known else To(address, group.policy.language)
@@ -263,7 +264,7 @@ def asked_to_leave(act: Act, group: Group, envelope: Envelope, reading: Reading,
     if envelope.proof is Proof.PROVEN:
         leave(act, group, member)
         return RECEIVED
-    by = asking.party(envelope, reading)
+    by = budgeting.party(envelope, reading)
     outcome = asking.ask(act, author.address, Wish(Action.LEAVE, group), by, answers=reading.message_id)
     return _answered(act, group, reading, "unsubscribe", outcome, by)
 
@@ -299,7 +300,7 @@ def _already(act: Act, group: Group, reading: Reading, member: Member, by: Party
     if by.proof is Proof.PROVEN:
         may = budgets.first_today(act.tx, group.id, "already", member.key, act.now)
     else:
-        may = asking.may_write(act, member.key)
+        may = objecting.may_write(act, member.key)
     if may:
         to = notifying.to_member(group, member)
         notifying.send(act, group, to, Letter("already-in", answers=reading.message_id))

@@ -10,7 +10,8 @@ from typing import assert_never
 from listserv.access_log import events
 from listserv.flows import addressing, governing, joining, telling
 from listserv.flows.addressing import AddressAsked, AddressRefused, AddressRemoved, SessionsEnded
-from listserv.flows.asking import Party, Wish
+from listserv.flows.asking import Wish
+from listserv.flows.budgeting import Party
 from listserv.flows.governing import Refused
 from listserv.flows.site import Act
 from listserv.flows.telling import DataSent, NotTold, People, Places

@@ -9,7 +9,7 @@ from functools import partial
 from typing import assert_never
 
 from listserv.access_log import events
-from listserv.flows import answering, asking, bouncing, commanding, confirming, joining, posting
+from listserv.flows import answering, bouncing, budgeting, commanding, confirming, joining, posting
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act, Site
 from listserv.mail import message, recipient, tag
@@ -156,7 +156,7 @@ def _heard(act: Act, envelope: Envelope, reading: Reading, target: Target) -> En
         why = "it is not addressed to this door"
     elif said is None or abs(envelope.at - said) > YOUNG:
         why = "it is old, or has no date"
-    elif not asking.once(act, "signed", f"{known.key} {reading.key.hex()}", YOUNG * 2):
+    elif not budgeting.once(act, "signed", f"{known.key} {reading.key.hex()}", YOUNG * 2):
         why = "it came before"
     else:
         return envelope

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from listserv.access_log import events
-from listserv.flows import asking, consenting, notifying
+from listserv.flows import budgeting, consenting, notifying, objecting
 from listserv.flows.notifying import Letter
 from listserv.flows.site import Act
 from listserv.mail.notice import File
@@ -63,7 +63,7 @@ def people(act: Act, group: Group, mine: Mailbox | None) -> People | NotTold:
     """For members only, and once a day: a roster is not to be read by a script."""
     if mine is None or accounts.member(act.tx, group.id, mine.key) is None:
         return NotTold(group, "stranger")
-    if not asking.once_a_day(act, "who", f"{group.id} {mine.account_id}"):
+    if not budgeting.once_a_day(act, "who", f"{group.id} {mine.account_id}"):
         return NotTold(group, "often")
     shown = tuple(persons.visible(act.tx, group.id, MOST_NAMED))
     return People(group, shown, accounts.count(act.tx, group.id))
@@ -74,7 +74,7 @@ def my_data(act: Act, mine: Mailbox, answers: str) -> DataSent:
     where = places(act, mine)
     held = persons.dossier(act.tx, mine.account_id, [box.key for box in where.mailboxes])
     record = consents.of(act.tx, [box.key for box in where.mailboxes])
-    never = asking.objects(act, mine.key)
+    never = objecting.objects(act, mine.key)
     document = {
         "at": act.now,
         "site": act.site.hostname,

@@ -10,7 +10,7 @@ the post wrote, only when it came, for which group, and its size.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from listserv.flows import asking, holding, notifying
+from listserv.flows import holding, notifying, objecting
 from listserv.flows.holding import HOLD_FOR
 from listserv.flows.notifying import Letter
 from listserv.flows.reading import Reading
@@ -68,7 +68,7 @@ def _answered(state: str) -> bool:
 def _ask(act: Act, author: str) -> None:
     """One mail that names all that waits and was not named; its token is the right to say whose these are."""
     waiting = holds.unasked(act.tx, author)[:MOST_NAMED]
-    if not waiting or not asking.may_write(act, author, is_member=True):
+    if not waiting or not objecting.may_write(act, author, is_member=True):
         return
     named = [_doubted(act, held) for held in waiting]
     group = named[0].group

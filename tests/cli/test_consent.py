@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from listserv.access_log.events import Way
-from listserv.flows import asking
+from listserv.flows import objecting
 from listserv.flows.site import Act
 from tests.cli.shell import Shell
 
@@ -55,7 +55,7 @@ def test_the_record_says_whose_word_it_was(sailing: Shell, monkeypatch: pytest.M
 def test_who_never_wants_mail_is_left_out_of_an_import_and_counted(sailing: Shell) -> None:
     node = sailing.node()
     node.db.write_now(
-        lambda tx: asking.never_again(Act(tx, node.site, node.clock(), node.site.who(Way.MAIL)), "nina@n.example")
+        lambda tx: objecting.never_again(Act(tx, node.site, node.clock(), node.site.who(Way.MAIL)), "nina@n.example")
     )
     node.close()
     file = sailing.file("people.txt", "bob@b.example\nNina@N.example\n")

@@ -16,7 +16,17 @@ import pytest
 import listserv
 from listserv import settings
 from listserv.cli.main import Lazy
-from listserv.flows import addressing, asking, commanding, delivering, expiring, guessing, holding, joining
+from listserv.flows import (
+    addressing,
+    budgeting,
+    commanding,
+    delivering,
+    expiring,
+    guessing,
+    holding,
+    joining,
+    objecting,
+)
 from listserv.mail import phrases, recipient, trace
 from listserv.mail.request import MAX_COMMANDS
 from listserv.model import request, setting
@@ -186,14 +196,15 @@ def test_the_figures_of_readme_are_those_of_the_code() -> None:
     assert f"± {delivering.JITTER:.0%}".replace("%", " %") in said["a delivery"]
     assert f"{reception.CROWDED:,}" in said["the queue"]
     assert f"{recipient.MAX_GROUP_OCTETS} characters" in said["a group's name"]
-    assert f"at most one in {asking.MAIL.every.total_seconds() / 3600:.0f} hours" in said["questions to one mailbox"]
-    assert f"void after {asking.ANSWER_WITHIN.days} days" in said["questions to one mailbox"]
-    assert f"then none for {asking.REST.days} days" in said["questions to one mailbox"]
-    assert f"{asking.NETWORK.burst} at once" in said["unproven requests from one network"]
-    assert f"one more every {asking.NETWORK.every.seconds // 60} minutes" in said["unproven requests from one network"]
+    assert f"at most one in {budgeting.MAIL.every.total_seconds() / 3600:.0f} hours" in said["questions to one mailbox"]
+    assert f"void after {objecting.ANSWER_WITHIN.days} days" in said["questions to one mailbox"]
+    assert f"then none for {objecting.REST.days} days" in said["questions to one mailbox"]
+    of_a_network = said["unproven requests from one network"]
+    assert f"{budgeting.NETWORK.burst} at once" in of_a_network
+    assert f"one more every {budgeting.NETWORK.every.seconds // 60} minutes" in of_a_network
     wrong = f"{guessing.WRONG} in {guessing.WITHIN.seconds // 60} minutes"
     assert wrong in said["confirmations that do not exist"]
-    assert f"{asking.DOMAIN.burst} at once" in said["unproven requests of one domain"]
+    assert f"{budgeting.DOMAIN.burst} at once" in said["unproven requests of one domain"]
 
 
 def test_the_map_of_the_house_names_every_module_under_its_package() -> None:

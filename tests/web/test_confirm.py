@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from listserv.access_log.events import Way
-from listserv.flows import asking, joining
-from listserv.flows.asking import Asked, Party, Wish
+from listserv.flows import asking, joining, objecting
+from listserv.flows.asking import Asked, Wish
+from listserv.flows.budgeting import Party
 from listserv.flows.guessing import WRONG
 from listserv.flows.site import Act
 from listserv.model.address import parse
@@ -128,7 +129,7 @@ async def test_a_no_and_a_never_change_nothing_else(tmp_path: Path) -> None:
         assert 'value="never"' in closed, "to an old question it may be said, too"
         assert 'value="yes"' not in closed
         assert NINA not in here.members()
-        act = here.db.read_now(lambda tx: asking.objects(Act(tx, here.site, NOW, here.site.who(Way.WEB)), NINA))
+        act = here.db.read_now(lambda tx: objecting.objects(Act(tx, here.site, NOW, here.site.who(Way.WEB)), NINA))
         assert act
 
 
