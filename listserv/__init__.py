@@ -125,7 +125,9 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
     features/        ROOMS that hang on hooks
         ads          one ad below each post
     node             settings → database, secrets, keys, texts, features: where daemon and shell begin
-    daemon           the composition root: a running process, until SIGTERM
+    daemon           the composition root: a running node, until SIGTERM
+    roles            who does what: smtp, delivery, web; the parts that several processes have in a role
+    process          what a process wants of its kernel, its event loop and systemd
     supervisor       one parent for the several processes of a node
     cli/             COMMANDS: the same acts, a third door
         main         finds configuration and command, says every fault in one line
@@ -137,6 +139,6 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
 Who may know whom, held by the contracts in pyproject.toml; arrows only to the right, “|” are siblings that do not
 know each other:
 
-    demo → cli → supervisor → daemon → node → keyring → features → web | workers → flows | net → hooks
-         → rules | store → mail → texts → access_log → settings → model
+    demo → cli → supervisor → daemon → node | process | roles → keyring → features → web | workers → flows | net
+         → hooks → rules | store → mail → texts → access_log → settings → model
 """

@@ -1,27 +1,16 @@
 """The composition root: settings become a running process, which drains on SIGTERM.
 
-Roles: smtp takes mail in, delivery distributes and delivers, web shows pages; all does everything.  Roles share
-nothing but the database.  A role is one process, or several parts of it under `supervisor`.
+Which work it does is said by its role, or by its part of one (`roles`).
 """
 
 import asyncio
-import ctypes
-import fcntl
-import gc
-import importlib
 import logging
-import os
-import resource
 import signal
-import socket
 import ssl
-from collections.abc import Callable, Collection, Coroutine, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack, suppress
 
+from listserv import process
 from listserv.net import authenticator, sockets
 from listserv.net.content import Budget
 from listserv.net.doorway import Doorway
@@ -29,7 +18,8 @@ from listserv.net.listener import Door, Limits, Listener, open_doors
 from listserv.net.relay import Relay
 from listserv.net.routes import Smarthost, Tls
 from listserv.node import Node
-from listserv.settings import Listen, Settings, UnixSocket, Workers
+from listserv.roles import Part, Role, Work, locked, works
+from listserv.settings import Listen, Settings, UnixSocket
 from listserv.store import queue, schema
 from listserv.store.db import Tx
 from listserv.web.app import create_app
@@ -44,90 +34,13 @@ from listserv.workers.reception import Reception
 
 log = logging.getLogger("listserv")
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 GRACE = 30.0  # seconds for what is under way when we are told to stop
-
-
-class Role(StrEnum):
-    ALL = "all"
-    SMTP = "smtp"
-    DELIVERY = "delivery"
-    WEB = "web"
-
-
-class Work(StrEnum):
-    """What there is to do; `distribution` makes deliveries of posts and keeps the clock, `delivery` sends them."""
-
-    SMTP = "smtp"
-    WEB = "web"
-    DISTRIBUTION = "distribution"
-    DELIVERY = "delivery"
-
-
-_WORKS = {
-    Role.ALL: frozenset(Work),
-    Role.SMTP: frozenset({Work.SMTP}),
-    Role.DELIVERY: frozenset({Work.DISTRIBUTION, Work.DELIVERY}),
-    Role.WEB: frozenset({Work.WEB}),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one of several processes does.
-
-    slot      numbers those that deliver, from 1; 0 is the one for the rest
-    receiver  numbers those that receive, from 1, the main process
-    """
-
-    works: frozenset[Work]
-    slot: int = 0
-    of: int = 1  # so many deliver
-    receiver: int = 1
-
-    @property
-    def is_main(self) -> bool:
-        """The one that there is only one of."""
-        return self.slot == 0 and self.receiver == 1
-
-    def lines(self, connections: int) -> int:
-        """Its share of the connections to the relay."""
-        if self.of == 1:
-            return connections
-        return max(1, connections // self.of + (self.slot <= connections % self.of))
-
-    def __str__(self) -> str:
-        if self.is_main:
-            return "main process"
-        return f"delivery process {self.slot}" if self.slot else f"receiving process {self.receiver}"
-
-
-def parts(role: Role, workers: Workers) -> tuple[Part, ...]:
-    """Who shares the work of a role when it is done by several processes; () when one does it all."""
-    whole = _WORKS[role]
-    deliver = workers.processes if Work.DELIVERY in whole and workers.processes > 1 else 0
-    receive = workers.receivers if Work.SMTP in whole else 1
-    if not deliver and receive == 1:
-        return ()
-    main = Part(whole - {Work.DELIVERY} if deliver else whole)
-    receiving = (Part(frozenset({Work.SMTP}), receiver=number) for number in range(2, receive + 1))
-    delivering = (Part(frozenset({Work.DELIVERY}), slot, deliver) for slot in range(1, deliver + 1))
-    return (main, *receiving, *delivering)
 
 
 def doorway(role: Role, settings: Settings) -> Doorway:
     """Where all parts of a role that receive let people in; nothing where none does.  Raises OSError."""
-    receives = Work.SMTP in _WORKS[role]
+    receives = Work.SMTP in works(role)
     return Doorway(open_doors(_doors(settings)) if receives else (), settings.workers.receivers)
-
-
-def works(role: Role) -> frozenset[Work]:
-    """What those who have this role do together."""
-    return _WORKS[role]
-
-
-class AlreadyRunning(Exception):
-    """Another daemon of the same role works on the same folder."""
 
 
 class Daemon:
@@ -149,7 +62,7 @@ class Daemon:
         self.node = node if part is None else node.in_slot(part.slot)
         self.role = role
         self.part = part
-        self._works = part.works if part else _WORKS[role]
+        self._works = part.works if part else works(role)
         self._budget = Budget(_limits(node.settings).memory)
         self._authenticator = authenticator.configured(node.settings) if Work.SMTP in self._works else None
         data_dir = node.settings.site.data_dir
@@ -283,8 +196,8 @@ async def serve(
     doorway: Doorway | None = None,
 ) -> None:
     """A daemon that obeys SIGTERM, SIGINT and SIGHUP."""
-    _raise_descriptors()
-    _return_memory()
+    process.raise_descriptors()
+    process.return_memory()
     daemon = Daemon(node, role, part, doorway)
     loop = asyncio.get_running_loop()
 
@@ -299,89 +212,18 @@ async def serve(
     loop.add_signal_handler(signal.SIGHUP, hang_up)
 
     def is_ready() -> None:
-        _keep_what_is_there()
+        process.keep_what_is_there()
         ready(daemon)
         if part is None:
-            notify_systemd("READY=1")
+            process.notify_systemd("READY=1")
 
     await daemon.run(is_ready)
-
-
-def run(serving: Coroutine[Any, Any, None]) -> None:
-    """`serving` to its end, in a new event loop: uvloop's where that is installed."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serving)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        uvloop = importlib.import_module("uvloop")
-    except ImportError:
-        return None
-    made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return made
-
-
-def _raise_descriptors() -> None:
-    """As many open files as the system lets us have: the listener's cap follows the limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # a sandbox may forbid it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _return_memory() -> None:
-    """glibc: big blocks go back to the system when they are freed, and threads share few arenas (mallopt(3)).
-
-    By default its threshold grows with the first big message to 32 MB, and what was freed stays with us.
-    """
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        for parameter, value in ((_M_MMAP_THRESHOLD, 262_144), (_M_TRIM_THRESHOLD, 1_048_576), (_M_ARENA_MAX, 2)):
-            libc.mallopt(parameter, value)
-
-
-def _keep_what_is_there() -> None:
-    """What a process has when it is ready, it has until it ends: no collection looks at it again, for 0.1 s each."""
-    gc.collect()
-    gc.freeze()
-
-
-def notify_systemd(state: str) -> None:
-    """One datagram to the supervisor, if there is one (sd_notify(3))."""
-    path = os.environ.get("NOTIFY_SOCKET", "")
-    if path:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.connect("\0" + path[1:] if path.startswith("@") else path)
-            channel.send(state.encode())
 
 
 def give_back(tx: Tx, node: Node, *, whole: bool) -> None:
     """What a former run had in hand is due again: of this process, or of all that this node ever had."""
     for table in (schema.posts, schema.deliveries, schema.jobs):
         queue.give_back(tx, table, node.site.claimant, node.clock(), below=whole)
-
-
-@contextmanager
-def locked(data_dir: Path, role: Role) -> Iterator[None]:
-    """Nobody else does the work of this role on this folder.
-
-    One lock for each kind of work; the kernel lets go of them when the process and its children have ended, however
-    they end.
-    """
-    with ExitStack() as held:
-        for work in (Role.SMTP, Role.DELIVERY, Role.WEB) if role is Role.ALL else (role,):
-            path = data_dir / f"daemon-{work}.lock"
-            file = held.enter_context(path.open("w"))
-            if os.geteuid() == 0:
-                owner = data_dir.stat()
-                os.chown(path, owner.st_uid, owner.st_gid)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise AlreadyRunning(
-                    f"another listserv daemon runs on {data_dir} (it does the work of role {work}); stop it first"
-                ) from None
-        yield
 
 
 def _doors(settings: Settings) -> list[Door]:

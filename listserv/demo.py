@@ -22,14 +22,16 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from listserv import process
 from listserv.cli.running import log_to_stderr
-from listserv.daemon import Daemon, Role, run, serve
+from listserv.daemon import Daemon, serve
 from listserv.mail import message, words
 from listserv.mail.message import Message
 from listserv.model.address import parse
 from listserv.model.group import Kind, Mode, Policy
 from listserv.model.group import Role as MemberRole
 from listserv.node import Node
+from listserv.roles import Role
 from listserv.settings import Settings
 from listserv.store import accounts, groups
 from listserv.store.db import Tx
@@ -141,7 +143,7 @@ def main() -> int:
         node = Node.open(demo.settings)
         try:
             node.db.write_now(_people, node)
-            run(_run(demo, node))
+            process.run(_run(demo, node))
         finally:
             node.close()
     say("", "The demo is over; its folder is gone.")

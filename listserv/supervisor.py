@@ -28,7 +28,8 @@ from pathlib import Path
 
 import msgspec
 
-from listserv.daemon import GRACE, Part, Role
+from listserv.daemon import GRACE
+from listserv.roles import Part, Role
 
 READY = b"ready"
 BACK_OFF = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a process that died so often in a row starts again

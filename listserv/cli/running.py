@@ -17,9 +17,10 @@ from listserv.cli.main import Place
 from listserv.settings import Faults, Settings, find
 
 if TYPE_CHECKING:
-    from listserv.daemon import Daemon, Part, Role, Work
+    from listserv.daemon import Daemon
     from listserv.net.doorway import Doorway
     from listserv.node import Node
+    from listserv.roles import Part, Role, Work
     from listserv.supervisor import Place as Beneath
 
 ROLES = ("all", "smtp", "delivery", "web")
@@ -54,12 +55,12 @@ def run(place: Place, role: str) -> None:
       listserv run
       listserv run --role smtp        one of several processes that share a database
     """
-    from listserv import daemon, supervisor
+    from listserv import process, roles, supervisor
 
     log_to_stderr()
-    settings, whole = place.settings(), daemon.Role(role)
-    parts = daemon.parts(whole, settings.workers)
-    does = daemon.works(whole)
+    settings, whole = place.settings(), roles.Role(role)
+    parts = roles.parts(whole, settings.workers)
+    does = roles.works(whole)
     at = doorway = None
     try:
         with ExitStack() as stack:
@@ -71,22 +72,22 @@ def run(place: Place, role: str) -> None:
                     return
                 does = at.part.works
                 _take_place(at.part, doorway)
-            node = stack.enter_context(place.node(signs=daemon.Work.DELIVERY in does))
+            node = stack.enter_context(place.node(signs=roles.Work.DELIVERY in does))
             _check_secrets(node, does)
-            daemon.run(_serve(node, whole, _reread(place), at, doorway))
-    except (daemon.AlreadyRunning, supervisor.NeverReady) as fault:
+            process.run(_serve(node, whole, _reread(place), at, doorway))
+    except (roles.AlreadyRunning, supervisor.NeverReady) as fault:
         raise click.ClickException(str(fault)) from None
 
 
 def _prepare(place: Place, stack: ExitStack, role: "Role") -> "Doorway":
     """What the parent of several processes does before they are: the locks, which they hold too, and the doors."""
-    from listserv import daemon
+    from listserv import daemon, roles
 
-    does = daemon.works(role)
-    with place.node(signs=daemon.Work.DELIVERY in does) as node:
+    does = roles.works(role)
+    with place.node(signs=roles.Work.DELIVERY in does) as node:
         _check_secrets(node, does)
-        stack.enter_context(daemon.locked(node.settings.site.data_dir, role))
-        if daemon.Work.DELIVERY in does:
+        stack.enter_context(roles.locked(node.settings.site.data_dir, role))
+        if roles.Work.DELIVERY in does:
             node.db.write_now(daemon.give_back, node, whole=True)
         return daemon.doorway(role, node.settings)
 
@@ -123,7 +124,7 @@ async def _serve(
 
 
 def _all_ready() -> None:
-    from listserv.daemon import notify_systemd
+    from listserv.process import notify_systemd
 
     _say_ready()
     notify_systemd("READY=1")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from listserv import supervisor
-from listserv.daemon import Role
+from listserv.roles import Role
 from tests.chaos.ledger import BOUND, LINES, PATIENT, UNRECORDED, Account, Tally, account, until
 from tests.chaos.nursery import Nurse
 from tests.chaos.points import Point, count, inject, lives

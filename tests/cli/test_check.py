@@ -15,7 +15,7 @@ import pytest
 from listserv import supervisor
 from listserv.cli import checkup
 from listserv.cli.checkup import Status
-from listserv.daemon import Role, locked
+from listserv.roles import Role, locked
 from listserv.settings import Settings
 from listserv.supervisor import Kept
 from tests.cli.beside import daemon

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from listserv.daemon import AlreadyRunning, Daemon, Role
+from listserv.daemon import Daemon
 from listserv.node import Node
+from listserv.roles import AlreadyRunning, Role
 from listserv.settings import Settings
 from listserv.store import schema
 from tests.kit.house import Clock, House, _sections, house
