@@ -114,6 +114,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         reception    the listener's questions, answered from the database
         distributor  due posts → editions and deliveries
         deliverer    due deliveries → copies; recorder: their outcomes, at the latest every 16
+        hand         how much a deliverer claims, and how long it is surely his; editions: the few bodies he keeps
         turns        which destination's turn it is, and how many copies to each may be under way
         clerk        rows of the access log → its files
         clock        periodic jobs

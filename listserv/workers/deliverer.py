@@ -1,8 +1,8 @@
 """Claims deliveries, stamps them, hands them to the relay; `recorder` writes down how each ended.
 
-Editions are loaded one after the other, so that memory holds few bodies however many wait; an edition that makes our
-own code fail is put off alone, and everybody else's mail goes on.  `turns` says which copy goes next.  A copy is
-stamped when a line takes it up: in this thread, because handing a signature to another one costs more than it saves.
+`hand` says how many to claim and how long they are ours, `turns` which copy goes next.  `editions` are loaded one after
+the other; one that makes our own code fail is put off alone, and everybody else's mail goes on.  A copy is stamped when
+a line takes it up: in this thread, because handing a signature to another one costs more than it saves.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 import traceback
-from collections import Counter, OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,27 +25,23 @@ from listserv.mail.signature import Signer
 from listserv.model.delivery import Copy, Deferred, Outcome
 from listserv.net.content import Budget
 from listserv.net.relay import Relay
-from listserv.store import editions, queue, schema
+from listserv.store import queue, schema
 from listserv.store.db import Database, Tx
 from listserv.store.deliveries import Delivery, Settled
+from listserv.workers import hand
+from listserv.workers.editions import Editions
+from listserv.workers.hand import Hand
 from listserv.workers.loop import AFTER_A_FAULT, DOZE, Bell, until_due
 from listserv.workers.recorder import Recorder
 from listserv.workers.turns import Turn, Turns
 
 log = logging.getLogger("listserv.deliverer")
 
-FEWEST, MOST = 200, 2_000  # deliveries in hand: as many as go out in
-IN_HAND_SECONDS = 0.4
-KEPT_EDITIONS = 8  # prepared, in memory; fewer when they are big
-KEPT_BYTES = 8_000_000
-MOVING_BYTES = 16_000_000  # bodies on their way to the relay; a bigger one goes alone
 HEAD_START = 0.005  # seconds
 RENEW_EVERY = 7.0  # seconds; a lease is 20
-SURELY_OURS = queue.LEASE - timedelta(seconds=2)  # after a claim or a renewal; others' clocks may be ahead
 REST_FIRST, REST_LONGEST = 1.0, 60.0  # seconds, while the relay cannot be reached
 STEP_ASIDE = timedelta(seconds=10)  # for what waits for a slow destination, when there is no room for others
 NO_ROOM_SECONDS = 1.0
-SMALL = 262_144  # octets of an edition; a bigger one waits for room, and is prepared beside the event loop
 OWN_FAULT = Deferred("451 4.3.0 our own code failed on this message; the log says how")
 
 
@@ -90,25 +86,16 @@ class Deliverer:
         self._db = db
         self._site = site
         self._relay = relay
-        self._signers = signers
         self._clock = clock
-        self._budget = budget
         self._lines = lines
         self._turns: Turns[_Batch] = Turns(lines, time.monotonic)
         self._idle: deque[asyncio.Future[None]] = deque()  # lines that found nothing to do
         self._faulty: list[tuple[_Batch, Exception]] = []  # which our own code could not stamp
         self._recorder = Recorder(db, site, clock, self._in_hand_no_more, lambda: lines - len(self._idle))
-        self._in_hand: set[int] = set()
-        self._ours_until = clock()  # all that is in hand
-        self._few = FEWEST // 2  # in hand: time to claim
-        self._may_be_more = False  # due than what was claimed last
+        self._hand = Hand(clock())
         self._last_edition = 0  # the one whose turn it was last
-        self._ended = 0  # deliveries since the last claim
-        self._claimed_at = 0.0  # on the monotonic clock
-        self._editions: OrderedDict[int, Printed] = OrderedDict()
-        self._moving: Counter[int] = Counter()  # batches of each edition between here and the relay
-        self._sizes: dict[int, int] = {}  # octets of the bodies that are moving
-        self._moved = asyncio.Event()
+        self._editions = Editions(db, site, signers, budget)
+        self._moved = asyncio.Event()  # out of our hands, or a line is idle
         self._rest = 0.0  # seconds, doubled each time the relay cannot be reached
         self._rested_at = 0.0  # on the monotonic clock: the relay is tried again
         self._stopping = False
@@ -152,22 +139,22 @@ class Deliverer:
         if (left := self._resting()) > 0:
             await self._give_back(self._turns.withdraw(), self._clock() + timedelta(seconds=left))
             return left
-        if self._has_lapsed(self._clock()):
+        if self._hand.has_lapsed(self._clock()):
             log.warning("what was in hand is not surely ours any more: it goes back")
-            self._ours_until = self._clock() + SURELY_OURS
+            self._hand.holds(self._clock())
             await self._give_back(self._turns.withdraw(), self._clock())
-        if not self._turns.able and self._turns.waiting >= MOST:
+        if not self._turns.able and self._turns.waiting >= hand.MOST:
             await self._step_aside()
-        wanted = self._wanted()
+        wanted = self._hand.wanted(able=bool(self._turns.able))
         if not wanted:
             return DOZE
-        self._ended, self._claimed_at = 0, time.monotonic()
+        self._hand.claims()
         asked = wanted, self._last_edition, self._turns.clogged()
         claimed = await self._db.write(self._claim_deliveries, *asked)
         if not claimed:  # wait behind those who make deliveries, and claim in their commit
             waking = self.bell.wait(await until_due(self._db, schema.deliveries, self._clock()))
             claimed = await self._db.write_behind(schema.deliveries.name, waking, self._claim_deliveries, *asked)
-        self._may_be_more = bool(claimed)
+        self._hand.may_be_more = bool(claimed)
         await self._hand_out(claimed)
         # lines that had nothing to do begin before others are claimed, and well before when no more were due
         await asyncio.sleep(HEAD_START if len(claimed) < wanted else 0)
@@ -177,22 +164,13 @@ class Deliverer:
         if self._stopping:  # which is why it does not wait any more
             return []
         now = self._clock()
-        if not self._in_hand:
-            self._ours_until = now + SURELY_OURS
+        if not self._hand.ids:
+            self._hand.holds(now)
         return delivering.claim_deliveries(tx, self._site.claimant, now, wanted, after, avoid)
-
-    def _wanted(self) -> int:
-        """How many to claim: none while more than half of what goes out soon is here, unless all of it is blocked."""
-        rate = self._ended / max(time.monotonic() - self._claimed_at, 0.001)
-        soon = min(max(FEWEST, int(rate * IN_HAND_SECONDS)), MOST)
-        self._few = soon // 2
-        if self._turns.able and len(self._in_hand) > self._few:
-            return 0
-        return max(soon - len(self._in_hand), FEWEST) if len(self._in_hand) <= MOST else 0
 
     async def _hand_out(self, claimed: Sequence[Delivery]) -> None:
         """Edition by edition, in the order in which they were claimed."""
-        self._in_hand.update(delivery.id for delivery in claimed)
+        self._hand.ids.update(delivery.id for delivery in claimed)
         first = {delivery.edition_id: place for place, delivery in reversed(list(enumerate(claimed)))}
         for id, group in groupby(sorted(claimed, key=lambda d: first[d.edition_id]), key=lambda d: d.edition_id):
             waiting = list(group)
@@ -201,12 +179,12 @@ class Deliverer:
                 await self._hand_out_edition(id, waiting)
             except Exception as fault:
                 log.exception("edition %d failed in our own code; its %d deliveries are put off", id, len(waiting))
-                self._editions.pop(id, None)
+                self._editions.forget(id)
                 if not await self._set_aside(fault, id, waiting, whole=True):
                     await _placed(self._record(waiting, [OWN_FAULT] * len(waiting)))
 
     async def _hand_out_edition(self, id: int, waiting: list[Delivery]) -> None:
-        printed = await self._edition(id)
+        printed = await self._editions.get(id)
         if printed is None:
             now = self._clock()
             gone = [Settled([d.id], d.tries, "dropped", now, "its message has gone") for d in waiting]
@@ -216,46 +194,13 @@ class Deliverer:
             await self._give_up(waiting, self._clock() + timedelta(seconds=max(0.0, self._resting())))
             return
         for name, batch in delivering.batches(waiting, printed, self._turns.is_slow):
-            self._has_come(printed)
+            self._editions.has_come(printed)
             self._turns.put(name, _Batch(printed, batch))
         self._wake()
 
-    async def _edition(self, id: int) -> Printed | None:
-        """From the few kept in memory, else loaded and prepared."""
-        known = self._editions.get(id)
-        if known is None:
-            known = await self._load(id)
-            if known is None:
-                return None
-            self._editions[id] = known
-            while len(self._editions) > 1 and self._keeps_too_much():
-                self._editions.popitem(last=False)
-        self._editions.move_to_end(id)
-        return known
-
-    async def _load(self, id: int) -> Printed | None:
-        """A small one at once, in one look; a bigger one when there is room for it, and prepared beside the loop."""
-        found = await self._db.read(editions.load_small, id, self._site.hostname, SMALL)
-        if not isinstance(found, int):
-            return delivering.prepare(self._site, found, self._signers) if found else None
-        share = await self._budget.take(found)
-        try:
-            loaded = await self._db.read(editions.load, id, self._site.hostname)
-            return await asyncio.to_thread(delivering.prepare, self._site, loaded, self._signers) if loaded else None
-        finally:
-            self._budget.give(share)
-
-    def _keeps_too_much(self) -> bool:
-        size = sum(len(printed.edition.body) for printed in self._editions.values())
-        return len(self._editions) > KEPT_EDITIONS or size > KEPT_BYTES
-
     async def _has_room(self, printed: Printed) -> bool:
-        """When this body may be on its way beside the others; False when no copy is begun, which would make room.
-
-        Many copies of one edition share their body.
-        """
-        id, size = printed.edition.id, len(printed.edition.body)
-        while self._moving and id not in self._moving and sum(self._sizes.values()) + size > MOVING_BYTES:
+        """When this body may be on its way beside the others; False when no copy is begun, which would make room."""
+        while not self._editions.has_room(printed):
             if self._is_closed(self._clock()):
                 return False
             self._moved.clear()
@@ -270,14 +215,8 @@ class Deliverer:
         """What may not begin now makes room for others."""
         await self._give_back(self._turns.withdraw(blocked_only=True), self._clock() + STEP_ASIDE)
 
-    def _has_come(self, printed: Printed) -> None:
-        self._moving[printed.edition.id] += 1
-        self._sizes[printed.edition.id] = len(printed.edition.body)
-
     def _has_moved(self, id: int) -> None:
-        self._moving[id] -= 1
-        if not self._moving[id]:
-            del self._moving[id], self._sizes[id]
+        self._editions.has_gone(id)
         self._moved.set()
 
     # Lines
@@ -299,14 +238,7 @@ class Deliverer:
 
     def _is_closed(self, now: datetime) -> bool:
         """No copy is begun."""
-        return self._stopping or (self._rested_at > 0 and self._resting() > 0) or self._has_lapsed(now)
-
-    def _has_lapsed(self, now: datetime) -> bool:
-        """We stood still, or the database did, for so long that others may have taken what is in hand.
-
-        It stays so until `_claim_some` has emptied our hands: what others have not taken is due again then.
-        """
-        return now >= self._ours_until and bool(self._in_hand)
+        return self._stopping or (self._rested_at > 0 and self._resting() > 0) or self._hand.has_lapsed(now)
 
     def _wake(self) -> None:
         """One line, if there is something to do; as it begins, it wakes the next.
@@ -323,7 +255,7 @@ class Deliverer:
         """What a line is to send next; in `turns`, whose it is."""
         now = self._clock()
         if self._is_closed(now):
-            if self._has_lapsed(now):
+            if self._hand.has_lapsed(now):
                 self.bell.ring()
             return None
         while turn := self._turns.take():
@@ -348,7 +280,7 @@ class Deliverer:
         if isinstance(outcomes[-1], Deferred):
             self._beware(turn.work.deliveries, outcomes)
         self._notice(first)
-        self._ended += len(outcomes)
+        self._hand.ended += len(outcomes)
         self._wake()
         place = self._finish(turn.work, outcomes)
         return self._put_off(place) if self._faulty else place
@@ -442,21 +374,20 @@ class Deliverer:
         await self._db.write(delivering.give_up_hand, waiting, due)
 
     def _in_hand_no_more(self, ids: Sequence[int]) -> None:
-        self._in_hand.difference_update(ids)
-        if self._may_be_more and len(self._in_hand) <= self._few:
+        if self._hand.let_go(ids):
             self.bell.ring()
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY)
-            if self._has_lapsed(self._clock()):
+            if self._hand.has_lapsed(self._clock()):
                 self.bell.ring()
-            elif self._in_hand:
+            elif self._hand.ids:
                 with contextlib.suppress(Exception):  # said by the others; what we cannot hold goes back
-                    ids, now = sorted(self._in_hand), self._clock()
+                    ids, now = sorted(self._hand.ids), self._clock()
                     await self._db.write(queue.renew, schema.deliveries, self._site.claimant, ids, now)
-                    if not self._has_lapsed(self._clock()):
-                        self._ours_until = now + SURELY_OURS
+                    if not self._hand.has_lapsed(self._clock()):
+                        self._hand.holds(now)
 
 
 async def _placed(place: Awaitable[None] | None) -> None:

@@ -17,6 +17,7 @@ from listserv.net.relay import Relay, Smarthost, Source, Tls
 from listserv.store import accounts, aside, deliveries, queue, schema, secrets
 from listserv.store.db import Database, Tx
 from listserv.workers import deliverer as module
+from listserv.workers import editions, hand
 from listserv.workers.deliverer import Deliverer, _Line
 from listserv.workers.recorder import UNRECORDED
 from tests.kit.database import Stopped, count, edition, group, opened
@@ -158,7 +159,7 @@ async def test_the_next_are_claimed_when_those_in_hand_are_recorded(
     # given a deliverer that no clock wakes, and transactions that take all it has in hand at once
     monkeypatch.setattr(module, "DOZE", 10 * PATIENCE)
     async with rig(db) as here:
-        monkeypatch.setattr(module, "MOST", 200)
+        monkeypatch.setattr(hand, "MOST", 200)
         here.given(1500, style="bulk")
 
         # then it goes on until nothing is left
@@ -213,7 +214,7 @@ async def test_who_waits_for_room_goes_back_while_the_relay_cannot_be_reached(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given two editions, as if each were too big to be on its way beside the other, and a relay that is down
-    monkeypatch.setattr(module, "MOVING_BYTES", -1)  # none beside another
+    monkeypatch.setattr(editions, "MOVING_BYTES", -1)  # none beside another
     monkeypatch.setattr(module, "REST_FIRST", 2.0)
     async with rig(db) as here:
         await here.world.down()
@@ -232,7 +233,7 @@ async def test_who_waits_for_room_goes_back_while_the_relay_cannot_be_reached(
 async def test_who_waits_for_room_goes_back_when_the_worker_stops(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOVING_BYTES", -1)  # none beside another
+    monkeypatch.setattr(editions, "MOVING_BYTES", -1)  # none beside another
     async with rig(db) as here:
         here.given(50)
         here.given(50)
@@ -332,7 +333,7 @@ async def test_a_copy_on_which_a_line_fails_three_times_is_set_aside(
                 db.write_now(queue.reclaim, schema.deliveries, here.clock())
                 here.worker.bell.ring()
             await here.until(lambda: here.states() == {"aside": 1, "sent": 6})
-        assert not here.worker._in_hand
+        assert not here.worker._hand.ids
 
 
 async def test_who_stood_still_for_longer_than_its_lease_begins_nothing_that_others_have_taken(db: Database) -> None:
