@@ -8,6 +8,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         kinds        what a value may be, and how it is read
         read         file and environment → the tree, or every fault at once
     access_log/      what people do here, one JSON line each, kept for a limited time
+        line         who did what, when and from where, as one line
         events       one typed function per event, and no other way to a line
         journal      its files: by day and size, compressed, deleted in time
     texts            the wording of notices and pages: config/templates/<language>/

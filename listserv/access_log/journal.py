@@ -35,7 +35,7 @@ from pathlib import Path
 
 import msgspec
 
-from listserv.access_log.events import rfc3339
+from listserv.access_log.line import rfc3339
 
 MAX_BYTES = 100_000_000
 LOOK_BACK = 1_000_000  # bytes before the end, and four times what is to be written, searched for what is there already

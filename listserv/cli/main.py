@@ -89,7 +89,7 @@ class Place:
 
     def act(self, node: "Node", work: "Callable[Concatenate[Act, P], T]", *args: "P.args", **kwargs: "P.kwargs") -> "T":
         """What `work` returned, done by the operator in one transaction; its access-log lines are in the file."""
-        from listserv.access_log.events import Way
+        from listserv.access_log.line import Way
         from listserv.flows.site import Act
         from listserv.workers import clerk
 

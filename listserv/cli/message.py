@@ -178,7 +178,7 @@ def _over_the_wire(content: bytes, limit: int) -> "tuple[bytes, Reply | None]":
 
 def _explained(tx: "Tx", node: "Node", group: "Group", taken: Taken) -> dict[str, Any]:
     """The verdict, the rules that spoke, and what they looked at."""
-    from listserv.access_log.events import Way
+    from listserv.access_log.line import Way
     from listserv.flows import posting
     from listserv.flows.site import Act
     from listserv.rules import RULES

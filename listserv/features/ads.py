@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from listserv.access_log import events
-from listserv.access_log.events import Line
+from listserv.access_log.line import Line
 from listserv.flows.site import Act
 from listserv.hooks import Addition, Feature
 from listserv.mail import harmless

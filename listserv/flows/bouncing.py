@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import assert_never
 
 from listserv.access_log import events
-from listserv.access_log.events import Way
+from listserv.access_log.line import Way
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
 from listserv.mail import blame, report

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import assert_never
 
-from listserv.access_log.events import Way
+from listserv.access_log.line import Way
 from listserv.flows import bouncing
 from listserv.flows.site import Act, Site
 from listserv.mail import header, message

@@ -14,7 +14,7 @@ from typing import assert_never
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from listserv.access_log.events import Way
+from listserv.access_log.line import Way
 from listserv.flows import posting
 from listserv.flows.site import Act, Site
 from listserv.hooks import Addition, Feature

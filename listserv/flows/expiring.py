@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from listserv.access_log.events import Way
+from listserv.access_log.line import Way
 from listserv.flows import asking, holding, moderating, vouching
 from listserv.flows.site import Act, Site
 from listserv.store import bounces, buckets, deliveries, holds, journal, posts, tokens

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from listserv.access_log import events
-from listserv.access_log.events import Way
+from listserv.access_log.line import Way
 from listserv.flows import asking, budgeting, consenting, holding, notifying, objecting
 from listserv.flows.agreeing import Effect, Yes
 from listserv.flows.asking import Asked, Outcome, Refuted, Waits, Wish

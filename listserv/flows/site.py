@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from listserv.access_log.events import Way, Who
+from listserv.access_log.line import Way, Who
 from listserv.hooks import Feature
 from listserv.mail import tag
 from listserv.mail.recipient import SITE_NAME

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Executable, delete, insert, select
 
-from listserv.access_log.events import Line
+from listserv.access_log.line import Line
 from listserv.store.bells import ring
 from listserv.store.db import Tx, known, later
 from listserv.store.dialects import Upsert

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from listserv.access_log import events
-from listserv.access_log.events import Way, Who
+from listserv.access_log.line import Way, Who
 from listserv.flows import confirming
 from listserv.flows.agreeing import Yes
 from listserv.flows.confirming import Answer, Result

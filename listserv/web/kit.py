@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from listserv.access_log.events import Way, Who
+from listserv.access_log.line import Way, Who
 from listserv.flows.site import Site
 from listserv.store.db import Database
 from listserv.texts import DEFAULT_LANGUAGE

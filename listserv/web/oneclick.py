@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from listserv.access_log import events
-from listserv.access_log.events import Way, Who
+from listserv.access_log.line import Way, Who
 from listserv.flows import joining
 from listserv.flows.site import Act, Site
 from listserv.model import address

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listserv.access_log import events
-from listserv.access_log.events import Line, Way, Who
+from listserv.access_log.line import MAX_CHARACTERS, Line, Way, Who, rfc3339
 
 AT = datetime(2026, 11, 22, 10, 11, 12, 345_678, UTC)
 ADA = Who(Way.MAIL, "lists1", account="ada@a.example", ip="192.0.2.1")
@@ -111,7 +111,7 @@ def event(name: str) -> str:
 
 def test_times_are_written_in_utc_and_naive_ones_are_refused() -> None:
     berlin = datetime(2026, 11, 22, 0, 30, tzinfo=timezone(timedelta(hours=1)))
-    assert events.rfc3339(berlin) == "2026-11-21T23:30:00.000Z"
+    assert rfc3339(berlin) == "2026-11-21T23:30:00.000Z"
     with pytest.raises(ValueError, match="no time zone"):
         events.help_asked(AT.replace(tzinfo=None), ADA, group="", message_id="").json()
 
@@ -121,9 +121,9 @@ def test_whatever_a_stranger_writes_makes_one_line_that_can_be_read_back(text: s
     written = events.help_asked(AT, ADA, group="g@lists.example", message_id=text).json()
     assert len(written.encode().splitlines()) == len(written.splitlines()) == 1
     assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]|\\\\u00[01]", written)
-    assert len(json.loads(written).get("message_id", "")) <= events.MAX_CHARACTERS
+    assert len(json.loads(written).get("message_id", "")) <= MAX_CHARACTERS
 
 
 def test_an_endless_value_is_cut() -> None:
     line = events.member_changed(AT, ADA, group="x" * 70_000, member="", changes=("y" * 70_000,))
-    assert len(line.json()) < 2 * events.MAX_CHARACTERS + 300
+    assert len(line.json()) < 2 * MAX_CHARACTERS + 300

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from listserv.access_log import events
-from listserv.access_log.events import Way, Who
 from listserv.access_log.journal import Journal, Row
+from listserv.access_log.line import Way, Who
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from listserv.access_log.events import Way
+from listserv.access_log.line import Way
 from listserv.flows import objecting
 from listserv.flows.site import Act
 from tests.cli.shell import Shell

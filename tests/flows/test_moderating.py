@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from listserv.access_log.events import Way
+from listserv.access_log.line import Way
 from listserv.flows import distributing, expiring, moderating
 from listserv.flows.moderating import Decided, NotDecided
 from listserv.flows.site import Act

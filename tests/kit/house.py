@@ -34,7 +34,7 @@ import aiosmtplib
 import dkim
 from sqlalchemy import func, select
 
-from listserv.access_log.events import Way
+from listserv.access_log.line import Way
 from listserv.daemon import Daemon
 from listserv.flows import reading, receiving
 from listserv.flows.site import Act

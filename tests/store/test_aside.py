@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from listserv.access_log.events import Way
+from listserv.access_log.line import Way
 from listserv.flows import delivering, distributing, expiring, operating, setting_aside
 from listserv.flows.operating import Done, Unknown
 from listserv.flows.site import Act

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import delete, select, text, update
 
-from listserv.access_log.events import Way
+from listserv.access_log.line import Way
 from listserv.flows import expiring, governing
 from listserv.flows.site import Act
 from listserv.store import deliveries, journal, ledger, posts, schema

@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from listserv.access_log.events import Way, Who, member_left
+from listserv.access_log.events import member_left
+from listserv.access_log.line import Way, Who
 from listserv.flows import expiring
 from listserv.model.post import HoldKind
 from listserv.model.token import Action

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from listserv.access_log import events
-from listserv.access_log.events import Way
+from listserv.access_log.line import Way
 from listserv.flows import governing
 from listserv.model.address import parse
 from listserv.model.group import Group

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import select
 
-from listserv.access_log.events import Way
+from listserv.access_log.line import Way
 from listserv.flows import asking, joining, objecting
 from listserv.flows.asking import Asked, Wish
 from listserv.flows.budgeting import Party
