@@ -11,6 +11,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         line         who did what, when and from where, as one line
         events       one typed function per event, and no other way to a line
         journal      its files: by day and size, compressed, deleted in time
+    files            who owns what we write, and when it is on the disk
     texts            the wording of notices and pages: config/templates/<language>/
     keyring          DKIM keys as files, made and rotated
     hooks            Feature: what a feature may add
@@ -142,5 +143,5 @@ Who may know whom, held by the contracts in pyproject.toml; arrows only to the r
 know each other:
 
     demo → cli → supervisor → daemon → node | process | roles → keyring → features → web | workers → flows | net
-         → hooks → rules | store → mail → texts → access_log → settings → model
+         → hooks → rules | store → mail → texts → access_log → files | settings → model
 """

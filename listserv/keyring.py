@@ -23,6 +23,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from listserv import files
 from listserv.mail import signature
 from listserv.mail.signature import Signer
 
@@ -200,23 +201,12 @@ def _make(path: Path) -> None:
 def _write(path: Path, content: bytes) -> None:
     """Whole or not at all, durable, for its owner only; what root makes belongs to the owner of data_dir."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    owner = path.parent.parent.parent.stat()
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
-    if os.geteuid() == 0:
-        for made in (unfinished, path.parent, path.parent.parent):
-            os.chown(made, owner.st_uid, owner.st_gid)
+    files.give_to_owner_of(path.parent.parent.parent, unfinished, path.parent, path.parent.parent)
     unfinished.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.sync(path.parent)

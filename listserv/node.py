@@ -16,7 +16,7 @@ from typing import Self
 
 from sqlalchemy import make_url
 
-from listserv import keyring
+from listserv import files, keyring
 from listserv.access_log.journal import Journal
 from listserv.features import FEATURES
 from listserv.flows import expiring
@@ -101,11 +101,7 @@ def _name_node(path: Path, name: str) -> None:
         with suppress(FileExistsError):
             path.hardlink_to(unfinished)
         unfinished.unlink()
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.sync(path.parent)
 
 
 def _prepare(tx: Tx, now: datetime) -> bytes:
@@ -146,6 +142,4 @@ def _own_database(settings: Settings) -> None:
 def _own(path: Path, mode: int, data_dir: Path) -> None:
     """Made by root, it belongs to whoever owns data_dir."""
     path.chmod(mode)
-    if os.geteuid() == 0:
-        owner = data_dir.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+    files.give_to_owner_of(data_dir, path)

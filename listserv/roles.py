@@ -6,13 +6,13 @@ under `supervisor`.
 """
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from listserv import files
 from listserv.settings import Workers
 
 
@@ -103,9 +103,7 @@ def locked(data_dir: Path, role: Role) -> Iterator[None]:
         for work in (Role.SMTP, Role.DELIVERY, Role.WEB) if role is Role.ALL else (role,):
             path = data_dir / f"daemon-{work}.lock"
             file = held.enter_context(path.open("w"))
-            if os.geteuid() == 0:
-                owner = data_dir.stat()
-                os.chown(path, owner.st_uid, owner.st_gid)
+            files.give_to_owner_of(data_dir, path)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -36,6 +36,7 @@ from pathlib import Path
 import msgspec
 
 from listserv.access_log.line import rfc3339
+from listserv.files import give_to_owner_of, sync
 
 MAX_BYTES = 100_000_000
 LOOK_BACK = 1_000_000  # bytes before the end, and four times what is to be written, searched for what is there already
@@ -194,7 +195,7 @@ class Journal:
         folder = self.path.parent
         if not folder.exists():
             folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-            _give_to_owner_of(folder.parent, folder)
+            give_to_owner_of(folder.parent, folder)
 
     def _point_to(self, path: Path) -> None:
         """Let the link name `path`, unless it names something newer or is no link of ours."""
@@ -247,23 +248,8 @@ def _still_named(fd: int, path: Path) -> bool:
 def _adopt(fd: int, path: Path) -> None:
     """A new file: its mode, its owner, and its name on the disk."""
     os.fchmod(fd, stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP)
-    _give_to_owner_of(path.parent, fd)
-    _sync_folder(path.parent)
-
-
-def _give_to_owner_of(folder: Path, made: Path | int) -> None:
-    """What root makes belongs to the owner of the folder, or the daemon could not write to it."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.chown(made, owner.st_uid, owner.st_gid)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    give_to_owner_of(path.parent, fd)
+    sync(path.parent)
 
 
 def _compress(path: Path) -> None:
@@ -283,7 +269,7 @@ def _compress(path: Path) -> None:
                 target.flush()
                 os.fsync(target.fileno())
             unfinished.replace(_zipped(path))
-            _sync_folder(path.parent)
+            sync(path.parent)
         path.unlink(missing_ok=True)
 
 

@@ -14,6 +14,7 @@ import click
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 
+from listserv import files
 from listserv.cli import show
 from listserv.cli.main import Place, plain_faults
 
@@ -139,9 +140,9 @@ def _whole(file: Path) -> Iterator[Path]:
     try:
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         yield unfinished
-        _sync(unfinished)
+        files.sync(unfinished)
         unfinished.replace(file)
-        _sync(file.parent)
+        files.sync(file.parent)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -193,11 +194,3 @@ def _dump(url: URL, target: Path) -> None:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["pg_dump failed"]
         raise click.ClickException(lines[0])
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from listserv import files
 from listserv.cli.checkup import dmarc_line, mx_line, spf_line
 from listserv.cli.main import Place, plain_faults
 from listserv.keyring import Keyring
@@ -99,9 +100,7 @@ def _write(path: Path, domain: str) -> Settings:
         raise click.ClickException(f"{path} is there already; nothing has changed") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(CONFIGURATION.format(domain=domain, reference=reference))
-    if os.geteuid() == 0:
-        owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+    files.give_to_owner_of(path.parent, path)
     return Settings.load(path, os.environ)
 
 

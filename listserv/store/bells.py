@@ -23,6 +23,8 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 
+from listserv import files
+
 NAMES = frozenset({"posts", "deliveries", "jobs", "journal"})  # tables with rows that wait
 AGAIN_AFTER = 5.0  # seconds before a lost connection is tried anew
 
@@ -168,10 +170,7 @@ class _Pipes:
         own = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}"
         hidden = own.with_name(f".{own.name}")
         os.mkfifo(hidden, 0o600)
-        if os.geteuid() == 0:
-            owner = self._folder.parent.stat()
-            for made in (self._folder, hidden):
-                os.chown(made, owner.st_uid, owner.st_gid)
+        files.give_to_owner_of(self._folder.parent, self._folder, hidden)
         fd = os.open(hidden, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # also for writing: so it never ends
         self._own = hidden.rename(own)
         return fd
