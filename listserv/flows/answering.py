@@ -8,9 +8,8 @@ from listserv.flows.notifying import Letter
 from listserv.flows.objecting import ANSWER_WITHIN
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
-from listserv.mail import automatic, header, trace
+from listserv.mail import header, trace
 from listserv.mail.header import LOOP_FIELD, structured
-from listserv.mail.message import Author
 from listserv.mail.recipient import Door
 from listserv.model.account import Member
 from listserv.model.address import Address
@@ -29,8 +28,8 @@ def help(act: Act, group: Group | None, envelope: Envelope, reading: Reading) ->
 
     To a refuted author nobody answers, nor to who never wants to be written to again.
     """
-    author = reading.author
-    if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
+    author = reading.answerable(act.site.domains)
+    if author is None:
         return RECEIVED
     by = budgeting.party(envelope, reading)
     if by.proof is Proof.REFUTED:

@@ -20,7 +20,6 @@ from listserv.flows.notifying import Letter
 from listserv.flows.obeying import HAS_OWN_MAIL, NotDone, Outcome, Wanted, Writer
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
-from listserv.mail import automatic
 from listserv.mail.message import Author
 from listserv.mail.options import TEXT
 from listserv.mail.request import MAX_COMMANDS, parse, read
@@ -44,8 +43,8 @@ HARMLESS = (request.Help, request.Info, request.Lists, request.NotHere, request.
 
 def take(act: Act, group: Group | None, envelope: Envelope, reading: Reading, redeem: Redeem) -> Reply:
     """Mail to a door of commands; `redeem` does what a token in it stands for."""
-    author = reading.author
-    if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
+    author = reading.answerable(act.site.domains)
+    if author is None:
         return _ignored(act, group, reading, reading.robot or "not to be answered")
     asked = parse(reading.subject, reading.plain, reading.html, group.address if group else "")
     tokens = [command.token for command in asked.commands if isinstance(command, request.Confirm)]
@@ -58,8 +57,8 @@ def take(act: Act, group: Group | None, envelope: Envelope, reading: Reading, re
 
 def set_mode(act: Act, group: Group, envelope: Envelope, reading: Reading, mode: str) -> Reply:
     """Mail to -mail and -nomail: a command without words."""
-    author = reading.author
-    if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
+    author = reading.answerable(act.site.domains)
+    if author is None:
         return _ignored(act, group, reading, reading.robot or "not to be answered")
     return _perform(act, group, envelope, reading, Request((request.Set("", (("mode", mode),)),)))
 

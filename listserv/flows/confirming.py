@@ -78,8 +78,8 @@ def _robot(reading: Reading) -> str | None:
     Here a responder's subject or first lines are enough: the cost of a mistake is one more tap, and of the other one a
     member who never said yes.
     """
-    if why := automatic.robot(reading.message, reading.mail_from):
-        return why
+    if reading.robot:
+        return reading.robot
     if automatic.begins_away(reading.message):
         return "subject of a responder"
     return "text of a responder" if command.away(reading.plain, reading.html) else None

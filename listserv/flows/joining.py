@@ -19,7 +19,6 @@ from listserv.flows.consenting import Facts
 from listserv.flows.notifying import Letter, To
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
-from listserv.mail import automatic
 from listserv.mail.command import Approve, Discard, Reject
 from listserv.mail.message import Author
 from listserv.model.account import Member
@@ -126,8 +125,8 @@ def leave_by_tag(act: Act, group: Group, tag: str) -> bool:
 
 def asked(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
     """Mail to -subscribe: one question to the mailbox that From names, answered by a mere reply or one tap."""
-    author = reading.author
-    if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
+    author = reading.answerable(act.site.domains)
+    if author is None:
         return _ignored(act, group, reading, "subscribe", reading.robot or "no single author")
     by = budgeting.party(envelope, reading)
     if envelope.proof is Proof.REFUTED:
@@ -255,8 +254,8 @@ def asked_to_leave(act: Act, group: Group, envelope: Envelope, reading: Reading,
         if not reading.mail_from:
             return _ignored(act, group, reading, "unsubscribe", "null-sender")
         return RECEIVED if leave_by_tag(act, group, tag) else Reply(550, "5.1.1", "no such address here")
-    author = reading.author
-    if not isinstance(author, Author) or automatic.unanswerable(reading.message, reading.mail_from, act.site.domains):
+    author = reading.answerable(act.site.domains)
+    if author is None:
         return _ignored(act, group, reading, "unsubscribe", reading.robot or "not to be answered")
     member = accounts.member(act.tx, group.id, author.address.key)
     if member is None:

@@ -1,10 +1,14 @@
 """What the operator of the machine does with the queue.  Doing it twice is an answer, not an error."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from listserv.access_log import events
+from listserv.access_log.line import Line
 from listserv.flows.site import Act
 from listserv.store import aside, deliveries, journal, secrets, waiting
+from listserv.store.db import Tx
 
 Id = int | str  # of a delivery; or "p" and the number of a post that was set aside
 
@@ -59,24 +63,12 @@ def retry(act: Act, id: int) -> Result:
 
 def retry_post(act: Act, id: int) -> Result:
     """A post that was set aside is handed out after all, or what is left of it."""
-    found = aside.post(act.tx, id)
-    if found is None or not aside.release_post(act.tx, id, act.now):
-        return Unknown(f"p{id}")
-    line = events.post_retried(act.now, act.who, group=found.group, message_id=found.message_id)
-    journal.write(act.tx, line)
-    journal.note(act.tx, found.message_id, act.now, "retried", f"the post to {found.group}, by the operator")
-    return Done(f"p{id}")
+    return _end_aside(act, id, aside.release_post, events.post_retried, "retried")
 
 
 def drop_post(act: Act, id: int) -> Result:
     """A post that was set aside is given up."""
-    found = aside.post(act.tx, id)
-    if found is None or not aside.drop_post(act.tx, id, act.now):
-        return Unknown(f"p{id}")
-    line = events.post_dropped(act.now, act.who, group=found.group, message_id=found.message_id)
-    journal.write(act.tx, line)
-    journal.note(act.tx, found.message_id, act.now, "dropped", f"the post to {found.group}, by the operator")
-    return Done(f"p{id}")
+    return _end_aside(act, id, aside.drop_post, events.post_dropped, "dropped")
 
 
 def retry_all(act: Act) -> int:
@@ -115,6 +107,18 @@ def resume(act: Act) -> bool:
     secrets.remove(act.tx, secrets.PAUSED)
     journal.write(act.tx, events.delivery_resumed(act.now, act.who))
     return True
+
+
+def _end_aside(
+    act: Act, id: int, end: Callable[[Tx, int, datetime], bool], event: Callable[..., Line], word: str
+) -> Result:
+    """A post that was set aside is so no more; its message's trace and the access log say by whom."""
+    found = aside.post(act.tx, id)
+    if found is None or not end(act.tx, id, act.now):
+        return Unknown(f"p{id}")
+    journal.write(act.tx, event(act.now, act.who, group=found.group, message_id=found.message_id))
+    journal.note(act.tx, found.message_id, act.now, word, f"the post to {found.group}, by the operator")
+    return Done(f"p{id}")
 
 
 def _hurry(act: Act, id: int | None) -> int:

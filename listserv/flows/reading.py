@@ -4,6 +4,7 @@ Pure: it happens before the transaction, so that no lock waits for a parser.
 """
 
 import hashlib
+from collections.abc import Container
 from dataclasses import dataclass, replace
 
 from listserv.mail import automatic, message, mime, trace
@@ -46,6 +47,12 @@ class Reading:
         """In lower case, "" when From names nobody in particular."""
         return self.author.address.key if isinstance(self.author, Author) else ""
 
+    def answerable(self, ours: Container[str]) -> Author | None:
+        """Whom an automatic answer of ours may go to; None: nobody (RFC 3834 §2).  `ours` are our own domains."""
+        if isinstance(self.author, Author) and not automatic.unanswerable(self.message, self.mail_from, ours):
+            return self.author
+        return None
+
     @property
     def hops(self) -> int:
         return trace.hops(self.message)
@@ -74,8 +81,7 @@ def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
     parsed = message.parse(content)
     named = message.recipients(parsed)
     said = mime.text_parts(parsed)
-    declared = automatic.declared(parsed, envelope.mail_from)
-    looks_automatic = automatic.looks_so(parsed)
+    signs = automatic.signs(parsed, envelope.mail_from)
     given = message.message_id(parsed)
     if len(given.encode()) > MAX_MESSAGE_ID:
         given = ""
@@ -86,9 +92,9 @@ def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
         proof=envelope.proof,
         message_id=given or f"<{hashlib.sha256(content).hexdigest()[:32]}@{hostname}>",
         subject=message.subject(parsed),
-        declared=declared,
-        looks_automatic=looks_automatic,
-        robot=declared or automatic.sent_to_many(parsed) or looks_automatic,  # as `automatic.robot` has it
+        declared=signs.declared,
+        looks_automatic=signs.looks_so,
+        robot=signs.robot,
         is_from_a_list=any(field.name in ("list-id", "list-post", "mailing-list") for field in parsed.fields),
         named=frozenset(address.key for address in named.addresses),
         recipients=named.count,

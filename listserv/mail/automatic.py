@@ -13,6 +13,7 @@ X-Auto-Response-Suppress alone proves nothing: whole companies put it on what th
 
 import re
 from collections.abc import Container
+from dataclasses import dataclass
 
 from listserv.mail import message
 from listserv.mail.message import Author, Field, Message
@@ -112,9 +113,24 @@ def declared(post: Message, mail_from: str) -> str | None:
     return next(filter(None, map(_declares, post.fields)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """Why a machine may have written it, in words for the log: it says so itself, its subject does, anything does."""
+
+    declared: str | None
+    looks_so: str | None
+    robot: str | None
+
+
+def signs(post: Message, mail_from: str) -> Signs:
+    """All that `declared`, `looks_so` and `robot` say."""
+    itself, subject = declared(post, mail_from), looks_so(post)
+    return Signs(itself, subject, itself or sent_to_many(post) or subject)
+
+
 def robot(post: Message, mail_from: str) -> str | None:
     """Why this reply was not written by a person to us; None when nothing says so."""
-    return declared(post, mail_from) or sent_to_many(post) or looks_so(post)
+    return signs(post, mail_from).robot
 
 
 def sent_to_many(post: Message) -> str | None:
