@@ -41,7 +41,7 @@ HEAD_START = 0.005  # seconds
 RENEW_EVERY = 7.0  # seconds; a lease is 20
 REST_FIRST, REST_LONGEST = 1.0, 60.0  # seconds, while the relay cannot be reached
 STEP_ASIDE = timedelta(seconds=10)  # for what waits for a slow destination, when there is no room for others
-NO_ROOM_SECONDS = 1.0
+NO_ROOM_SECONDS = 1.0  # that large ones wait for those on their way, and others with them
 OWN_FAULT = Deferred("451 4.3.0 our own code failed on this message; the log says how")
 
 
@@ -172,51 +172,51 @@ class Deliverer:
         """Edition by edition, in the order in which they were claimed."""
         self._hand.ids.update(delivery.id for delivery in claimed)
         first = {delivery.edition_id: place for place, delivery in reversed(list(enumerate(claimed)))}
+        patience = time.monotonic() + NO_ROOM_SECONDS
         for id, group in groupby(sorted(claimed, key=lambda d: first[d.edition_id]), key=lambda d: d.edition_id):
             waiting = list(group)
             self._last_edition = id
             try:
-                await self._hand_out_edition(id, waiting)
+                await self._hand_out_edition(id, waiting, patience)
             except Exception as fault:
                 log.exception("edition %d failed in our own code; its %d deliveries are put off", id, len(waiting))
                 self._editions.forget(id)
                 if not await self._set_aside(fault, id, waiting, whole=True):
                     await _placed(self._record(waiting, [OWN_FAULT] * len(waiting)))
 
-    async def _hand_out_edition(self, id: int, waiting: list[Delivery]) -> None:
+    async def _hand_out_edition(self, id: int, waiting: list[Delivery], patience: float) -> None:
         printed = await self._editions.get(id)
         if printed is None:
             now = self._clock()
             gone = [Settled([d.id], d.tries, "dropped", now, "its message has gone") for d in waiting]
             await _placed(self._recorder.finish(gone))
             return
-        if not await self._has_room(printed):
-            await self._give_up(waiting, self._clock() + timedelta(seconds=max(0.0, self._resting())))
+        if not await self._has_room(printed, patience):
+            await self._step_aside()
+            await self._give_up(waiting, self._clock() + (timedelta() if self._stopping else STEP_ASIDE))
             return
         for name, batch in delivering.batches(waiting, printed, self._turns.is_slow):
             self._editions.has_come(printed)
             self._turns.put(name, _Batch(printed, batch))
         self._wake()
 
-    async def _has_room(self, printed: Printed) -> bool:
-        """When this body may be on its way beside the others; False when no copy is begun, which would make room."""
+    async def _has_room(self, printed: Printed, patience: float) -> bool:
+        """Whether this body may be on its way, now or before `patience` ends, on the monotonic clock."""
         while not self._editions.has_room(printed):
-            if self._is_closed(self._clock()):
+            if self._is_closed(self._clock()) or (left := patience - time.monotonic()) <= 0:
                 return False
             self._moved.clear()
-            try:
-                async with asyncio.timeout(NO_ROOM_SECONDS):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
                     await self._moved.wait()
-            except TimeoutError:
-                await self._step_aside()
         return True
 
     async def _step_aside(self) -> None:
         """What may not begin now makes room for others."""
         await self._give_back(self._turns.withdraw(blocked_only=True), self._clock() + STEP_ASIDE)
 
-    def _has_moved(self, id: int) -> None:
-        self._editions.has_gone(id)
+    def _has_moved(self, printed: Printed) -> None:
+        self._editions.has_gone(printed)
         self._moved.set()
 
     # Lines
@@ -291,7 +291,7 @@ class Deliverer:
             batch, fault = self._faulty.pop()
             id = batch.printed.edition.id
             if await self._set_aside(fault, id, batch.deliveries):
-                self._has_moved(id)
+                self._has_moved(batch.printed)
             else:
                 await _placed(self._finish(batch, [OWN_FAULT] * len(batch.deliveries)))
         await _placed(place)
@@ -318,7 +318,7 @@ class Deliverer:
     def _finish(self, batch: _Batch, outcomes: Sequence[Outcome]) -> Awaitable[None] | None:
         edition = batch.printed.edition
         notice = edition.id if edition.kind == "notice" else None
-        self._has_moved(edition.id)
+        self._has_moved(batch.printed)
         return self._record(batch.deliveries, outcomes, notice)
 
     def _record(
@@ -333,7 +333,7 @@ class Deliverer:
         while line.turns:
             turn = line.turns.popleft()
             self._turns.drop(turn)
-            self._has_moved(turn.work.printed.edition.id)
+            self._has_moved(turn.work.printed)
             self._in_hand_no_more([delivery.id for delivery in turn.work.deliveries])
         if forgotten:
             await self._set_aside(fault, forgotten[0].printed.edition.id, forgotten[0].deliveries)
@@ -365,7 +365,7 @@ class Deliverer:
         waiting = []
         for batch in batches:
             waiting += batch.deliveries
-            self._has_moved(batch.printed.edition.id)
+            self._has_moved(batch.printed)
         if waiting:  # else the bell, which says that there is room, would ring for nothing, again and again
             await self._give_up(waiting, due)
 

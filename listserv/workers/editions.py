@@ -14,7 +14,7 @@ from listserv.store.db import Database
 
 KEPT_EDITIONS = 8  # prepared, in memory; fewer when they are big
 KEPT_BYTES = 8_000_000
-MOVING_BYTES = 16_000_000  # bodies on their way to the relay; a bigger one goes alone
+MOVING_BYTES = 16_000_000  # large bodies on their way to the relay, and as much of small ones; a bigger one goes alone
 SMALL = 262_144  # octets of an edition; a bigger one waits for room, and is prepared beside the event loop
 
 
@@ -28,7 +28,7 @@ class Editions:
         self._budget = budget
         self._kept: OrderedDict[int, Printed] = OrderedDict()
         self._moving: Counter[int] = Counter()  # batches of each between here and the relay
-        self._sizes: dict[int, int] = {}  # octets of the bodies that are moving
+        self._octets = {True: 0, False: 0}  # of the bodies that are moving: of small ones, and of the others
 
     async def get(self, id: int) -> Printed | None:
         """From the few kept in memory, else loaded and prepared; None when its message has gone."""
@@ -48,20 +48,30 @@ class Editions:
         self._kept.pop(id, None)
 
     def has_room(self, printed: Printed) -> bool:
-        """Whether this body may be on its way beside the others; many copies of one edition share theirs."""
-        id, size = printed.edition.id, len(printed.edition.body)
-        return not self._moving or id in self._moving or sum(self._sizes.values()) + size <= MOVING_BYTES
+        """Whether this body may be on its way now: small ones have room apart from large ones.
+
+        Many copies of one edition share theirs.
+        """
+        size = len(printed.edition.body)
+        beside = self._octets[size <= SMALL]
+        return not beside or printed.edition.id in self._moving or beside + size <= MOVING_BYTES
 
     def has_come(self, printed: Printed) -> None:
         """One batch of it more is on its way."""
+        if not self._moving[printed.edition.id]:
+            self._count(printed, 1)
         self._moving[printed.edition.id] += 1
-        self._sizes[printed.edition.id] = len(printed.edition.body)
 
-    def has_gone(self, id: int) -> None:
+    def has_gone(self, printed: Printed) -> None:
         """One batch less."""
-        self._moving[id] -= 1
-        if not self._moving[id]:
-            del self._moving[id], self._sizes[id]
+        self._moving[printed.edition.id] -= 1
+        if not self._moving[printed.edition.id]:
+            del self._moving[printed.edition.id]
+            self._count(printed, -1)
+
+    def _count(self, printed: Printed, times: int) -> None:
+        size = len(printed.edition.body)
+        self._octets[size <= SMALL] += times * size
 
     async def _load(self, id: int) -> Printed | None:
         """A small one at once, in one look; a bigger one when there is room for it, and prepared beside the loop."""

@@ -210,16 +210,19 @@ async def test_what_is_not_begun_goes_back_when_the_worker_stops(db: Database) -
         assert db.read_now(lambda tx: max(tx.execute(select(d.c.due).where(queue.is_due(d))).scalars())) <= here.clock()
 
 
-async def test_who_waits_for_room_goes_back_while_the_relay_cannot_be_reached(
+LARGE = b"x" * (editions.SMALL + 1)
+
+
+async def test_what_has_no_room_goes_back_while_the_relay_cannot_be_reached(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given two editions, as if each were too big to be on its way beside the other, and a relay that is down
-    monkeypatch.setattr(editions, "MOVING_BYTES", -1)  # none beside another
+    # given two editions that are too big to be on their way together, and a relay that is down
+    monkeypatch.setattr(editions, "MOVING_BYTES", len(LARGE))
     monkeypatch.setattr(module, "REST_FIRST", 2.0)
     async with rig(db) as here:
         await here.world.down()
-        here.given(50)
-        here.given(50)
+        here.given(50, before=LARGE)
+        here.given(50, before=LARGE)
         async with here.at_work():
             await here.until(lambda: here.states() == {"due": 100})
 
@@ -230,17 +233,32 @@ async def test_who_waits_for_room_goes_back_while_the_relay_cannot_be_reached(
             await here.until(lambda: here.states() == {"sent": 100})
 
 
-async def test_who_waits_for_room_goes_back_when_the_worker_stops(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(editions, "MOVING_BYTES", -1)  # none beside another
+async def test_what_has_no_room_goes_back_when_the_worker_stops(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(editions, "MOVING_BYTES", len(LARGE))
     async with rig(db) as here:
-        here.given(50)
-        here.given(50)
+        here.given(50, before=LARGE)
+        here.given(50, before=LARGE)
         here.world.delay = 0.02
         async with here.at_work():
             await here.until(lambda: here.world.count >= 5)
         assert set(here.states()) == {"sent", "due"}
+
+
+async def test_a_large_one_that_is_stuck_stops_no_small_ones(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a large edition whose destination is silent, and another large one, which has no room beside it
+    monkeypatch.setattr(editions, "MOVING_BYTES", len(LARGE))
+    async with rig(db) as here:
+        here.world.mute.add("silent.example")
+        here.db.write_now(edition, ["ada@silent.example"], here.clock(), before=LARGE)
+        async with here.at_work():
+            await here.until(lambda: here.world.visits > 0)
+            here.given(3, before=LARGE)
+            here.worker.bell.ring()
+
+            # when small ones come later, then they go out at once
+            to = here.given(7)
+            await here.until(lambda: all(each in here.world.messages for each in to), 30)
+            await here.world.down()
 
 
 async def test_an_edition_that_has_gone_is_dropped_and_stops_nobody(db: Database) -> None:
