@@ -155,7 +155,8 @@ class Daemon:
             )
             self._ending.append(distributor.close)
             clock = Clock(node.db, node.site, node.clock)
-            workers.append(Worker("distributor", distributor.once, schema.posts, distributor.nap, distributor.rest))
+            once, nap, rest, finish = distributor.once, distributor.nap, distributor.rest, distributor.finish
+            workers.append(Worker("distributor", once, schema.posts, nap, rest, finish=finish))
             workers.append(Worker("clock", clock.once, schema.jobs, clock.nap))
         return workers
 

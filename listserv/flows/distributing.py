@@ -75,9 +75,12 @@ class Claimed:
     draft: Draft | None
 
 
-def claim(tx: Tx, site: Site, now: datetime, small: int) -> Claimed:
-    """The post that has waited longest, and its draft at once where its message has no more octets than `small`."""
-    post = claim_post(tx, site.node, now)
+def claim(tx: Tx, site: Site, now: datetime, small: int, *, only_small: bool = False) -> Claimed:
+    """The post that has waited longest, and its draft at once where its message has no more octets than `small`.
+
+    only_small  of those for which there is a draft at once
+    """
+    post = posts.claim_small(tx, site.node, now, small) if only_small else claim_post(tx, site.node, now)
     size = posts.size(tx, post.digest) if post and post.digest else 0
     draft = None
     if post and post.tries == 1 and size <= small:

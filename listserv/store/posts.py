@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Executable, Row, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Executable, Integer, Row, bindparam, delete, exists, insert, select, update
 
-from listserv.store import ledger
+from listserv.store import ledger, queue
 from listserv.store.bells import ring
 from listserv.store.db import Tx, later
 from listserv.store.dialects import Upsert
@@ -53,6 +53,15 @@ def _renew(insert: Any) -> Executable:
 _KEEP = Upsert(_renew)
 _ADD = insert(posts)
 _SIZE = select(messages.c.size).where(messages.c.digest == bindparam("digest"))
+_OCTETS = select(messages.c.size).where(messages.c.digest == posts.c.digest).scalar_subquery()
+_TAKE_SMALL = queue.taking(
+    posts,
+    select(posts.c.id)
+    .where(posts.c.tries == 0, bindparam("octets", type_=Integer) >= _OCTETS)
+    .order_by(posts.c.due, posts.c.id)
+    .limit(1),
+    *posts.c,
+)
 _GET = select(posts).where(posts.c.id == bindparam("id"))
 _GO_ON = (
     update(posts)
@@ -111,6 +120,12 @@ def of_message(tx: Tx, group_id: int, message_id: str, author: str) -> list[Post
     p = posts.c
     named = select(posts).where(p.message_id == message_id, p.group_id == group_id, p.author == author)
     return [post(row) for row in tx.execute(named.order_by(p.id))]
+
+
+def claim_small(tx: Tx, node: str, now: datetime, octets: int) -> Post | None:
+    """As `queue.claim`: of the due posts that nobody has tried and that are no larger, the one that waits longest."""
+    rows = queue.take(tx, _TAKE_SMALL, node, now, octets=octets)
+    return post(rows[0]) if rows else None
 
 
 def go_on(tx: Tx, id: int, edition_id: int, cursor: int, lease: datetime) -> None:

@@ -1,4 +1,7 @@
-"""Turns due posts into editions and deliveries, one post at a time."""
+"""Turns due posts into editions and deliveries: small ones one after the other, and beside them one that may take long.
+
+That is a large one, or one that was tried before: it is rendered in a cell, and nobody waits for it but its like.
+"""
 
 import asyncio
 import logging
@@ -53,6 +56,7 @@ class Distributor:
         self._next_due: datetime | None = None
         self._late = timedelta()  # how long the last post had waited
         self._cell = Cell()
+        self._apart: asyncio.Task[None] | None = None  # at work on what may take long
 
     async def once(self) -> bool:
         """One post, if there is one; while many come in, not one after the other."""
@@ -65,7 +69,10 @@ class Distributor:
         if claimed.post is None:
             return False
         self._late = self._clock() - claimed.post.received_at
-        await self._see_to(claimed.post, claimed)
+        if claimed.draft is None and not self._under_way():
+            self._apart = asyncio.create_task(self._see_to_apart(claimed.post, claimed))
+        else:
+            await self._see_to(claimed.post, claimed)
         return self._next_due is not None and self._next_due <= self._clock()
 
     async def nap(self) -> float:
@@ -73,15 +80,43 @@ class Distributor:
 
     async def rest(self, bell: Bell, seconds: float) -> bool:
         """Until there may be a post; whether there is one."""
-        waking = bell.wait(seconds)
+        waking = self._woken(bell, seconds)
         self._claimed = await self._db.write_behind(schema.posts.name, waking, self._claim_post)
         return self._claimed.post is not None
+
+    async def finish(self) -> None:
+        """Back when nothing is under way."""
+        if self._apart:
+            try:
+                await self._apart
+            except asyncio.CancelledError:
+                self._apart.cancel()
+                raise
 
     def close(self) -> None:
         self._cell.close()
 
+    async def _woken(self, bell: Bell, seconds: float) -> None:
+        """By the bell, by the end of what is apart, or by the clock."""
+        ringing = asyncio.ensure_future(bell.wait(seconds))
+        try:
+            await asyncio.wait({ringing, *self._under_way()}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ringing.cancel()
+
+    def _under_way(self) -> set[asyncio.Task[None]]:
+        return {self._apart} if self._apart and not self._apart.done() else set()
+
     def _claim_post(self, tx: Tx) -> Claimed:
-        return distributing.claim(tx, self._site, self._clock(), SMALL)
+        """While something is apart, nothing that would have to wait for it."""
+        return distributing.claim(tx, self._site, self._clock(), SMALL, only_small=bool(self._under_way()))
+
+    async def _see_to_apart(self, post: Post, claimed: Claimed) -> None:
+        """As `_see_to`; what the database does not take comes back with its lease."""
+        try:
+            await self._see_to(post, claimed)
+        except Exception:
+            log.exception("post %d is left to its lease", post.id)
 
     async def _see_to(self, post: Post, claimed: Claimed) -> None:
         """Handed out, or its fault counted."""

@@ -68,12 +68,17 @@ async def _rest(bell: Bell, seconds: float) -> bool:
     return False
 
 
+async def _nothing() -> None:
+    """Nothing is under way beside the loop."""
+
+
 class Worker:
     """Calls `once` again and again while it finds something to do, and naps when it does not.
 
     `table` is the queue whose bell wakes it; `nap` says how long to sleep without one, `rest` sleeps: until the bell
     rings, or so many seconds.  True says that it has taken something meanwhile, which `once` is to do.
     `pause` seconds lie between the bell and the next turn: so what comes meanwhile is done in one go.
+    `finish` waits, at the end, for what `once` has left under way.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Worker:
         nap: Callable[[], Awaitable[float]] = _long,
         rest: Callable[[Bell, float], Awaitable[bool]] = _rest,
         pause: float = 0.0,
+        finish: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
         self.name = name
         self.table = table
@@ -92,6 +98,7 @@ class Worker:
         self._nap = nap
         self._rest = rest
         self._pause = pause
+        self._finish = finish
         self._stopping = False
 
     async def run(self) -> None:
@@ -108,6 +115,7 @@ class Worker:
                 continue
             if self._pause and not self._stopping:
                 await asyncio.sleep(self._pause)
+        await self._finish()
 
     def stop(self) -> None:
         self._stopping = True

@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from listserv.model.group import Role
 from listserv.store.aside import count
+from listserv.store.schema import posts
 from listserv.workers.recorder import UNRECORDED
 from tests.endurance.loads import ADA, READERS, WALKERS
 from tests.kit.house import mail, read
@@ -119,6 +121,26 @@ async def test_poison_is_set_aside_and_everybody_else_has_his_mail(
         assert len(copies) == 2 * len(KINDS) * len(READERS)
         assert copies.total() - len(copies) <= CONNECTIONS + UNRECORDED
         assert json.loads(shell(there, "queue", "list", "--json")) == []
+
+
+async def test_while_something_takes_long_others_are_distributed(
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", infected(folder / "poison"))
+    async with World() as world, process(url, folder, world) as there:
+        there.populate(WALKERS, names=dict.fromkeys(READERS, Role.MEMBER), footer="Since 1920")
+
+        # given a large post whose rendering ends only when it has had its two seconds of processor time
+        large = mail(ADA, WALKERS, "\n".join(["x" * 70] * 400), subject="large", **{"X-Poison-Print": "loops"})
+        assert (await there.post(ADA, WALKERS, large)).startswith("250")
+
+        # when an ordinary one comes behind it, then all have it before that
+        assert (await there.post(ADA, WALKERS, mail(ADA, WALKERS, subject="ordinary"))).startswith("250")
+        await arrive(world, ["ordinary"])
+        assert not there.work(lambda tx: tx.execute(select(func.max(posts.c.faults))).scalar_one())
+
+        # and the large one is tried until it is aside
+        await aside(there, 1)
 
 
 @pytest.mark.timeout(300)
