@@ -203,7 +203,7 @@ def fan_out(tx: Tx, post: Post, edition_id: int, now: datetime, spared: Sequence
     return more
 
 
-def finish(tx: Tx, site: Site, draft: Draft, edition_id: int, now: datetime) -> bool:
+def finish(tx: Tx, draft: Draft, edition_id: int, now: datetime) -> bool:
     """Everybody has a delivery; features learn how many.  False when the post was no longer ours."""
     if not queue.settle(tx, schema.posts, draft.post.id, draft.post.tries, state="done", done_at=now):
         return False
@@ -233,7 +233,7 @@ def go_on(tx: Tx, site: Site, draft: Draft, edition_id: int, now: datetime) -> b
     """One chunk more, and the post's end with the last one: True when there are others, None when it is not ours."""
     more = fan_out(tx, draft.post, edition_id, now, draft.spared)
     if more is False:
-        finish(tx, site, draft, edition_id, now)
+        finish(tx, draft, edition_id, now)
     return more
 
 

@@ -41,11 +41,6 @@ class Address:
         """What two spellings of one mailbox have in common: everything in lower case."""
         return f"{self.local.lower()}@{self.domain}"
 
-    @property
-    def is_ascii(self) -> bool:
-        """False needs SMTPUTF8 on every hop (RFC 6531 §3.1)."""
-        return self.local.isascii()
-
 
 def parse(text: str) -> Address | None:
     """The address that `text` is, all of it, or None."""

@@ -34,6 +34,7 @@ import aiosmtplib
 import dkim
 from sqlalchemy import func, select
 
+from listserv import roles
 from listserv.access_log.line import Way
 from listserv.daemon import Daemon
 from listserv.flows import reading, receiving
@@ -263,28 +264,36 @@ async def house(
         changes["dns"] = {"servers": [dns.setting], "timeout_seconds": 2}
     async with world or World() as outside:
         relay = {"host": outside.host, "port": outside.port, **changes.get("relay", {})}
-        settings = Settings.default(folder, _sections(url, {**changes, "relay": relay}))
+        settings = Settings.default(folder, sections(url, {**changes, "relay": relay}))
         node = Node.open(settings, clock)
+        async with serving(node) as daemon:
+            yield House(node, daemon, outside, clock)
+
+
+@asynccontextmanager
+async def serving(node: Node, role: roles.Role = roles.Role.ALL) -> AsyncIterator[Daemon]:
+    """A daemon of this role, ready, and at its end the end of the node; what it raises instead is raised here."""
+    try:
+        daemon = Daemon(node, role)
+        ready = asyncio.Event()
+        running = asyncio.create_task(daemon.run(ready.set))
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if running.done():
+            running.result()
         try:
-            daemon = Daemon(node)
-            ready = asyncio.Event()
-            running = asyncio.create_task(daemon.run(ready.set))
-            waiting = asyncio.create_task(ready.wait())
-            await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
-            if running.done():
-                running.result()
-            try:
-                yield House(node, daemon, outside, clock)
-            finally:
-                daemon.stop()
-                await running
+            yield daemon
         finally:
-            node.close()
+            daemon.stop()
+            await running
+    finally:
+        node.close()
 
 
-def _sections(url: str, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    sections: dict[str, dict[str, Any]] = {
+def sections(url: str, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The settings of a house on this database."""
+    made: dict[str, dict[str, Any]] = {
         "site": {"hostname": DOMAIN, "domains": [DOMAIN]},
         "database": {"url": url},
         "smtp": {"listen": ["127.0.0.1:0"], "authenticate": False},
@@ -292,8 +301,8 @@ def _sections(url: str, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, d
         "relay": {"tls": "none"},
     }
     for name, section in changes.items():
-        sections[name] = {**sections.get(name, {}), **section}
-    return sections
+        made[name] = {**made.get(name, {}), **section}
+    return made
 
 
 def mail(author: str, to: str, text: str = "Shall we walk?", subject: str = "A walk", **fields: str) -> bytes:

@@ -77,15 +77,6 @@ def test_two_spellings_of_a_mailbox_have_one_key_and_keep_their_own_writing() ->
     assert (str(one), str(other)) == ("Ada@a.example", "aDA@a.example")
 
 
-@pytest.mark.parametrize(
-    ("text", "ascii"), [("ada@a.example", True), ("ada@bücher.example", True), ("ädä@a.example", False)]
-)
-def test_only_letters_before_the_at_need_smtputf8(text: str, ascii: bool) -> None:
-    known = parse(text)
-    assert known is not None
-    assert known.is_ascii is ascii
-
-
 PIECES = st.text(
     st.sampled_from('aB1.@"\\-_+[]<>,;:()% \t\r\n\0äßİſ例。\u00ad\u200b\u2028\ud800') | st.characters(), max_size=30
 )

@@ -16,7 +16,7 @@ from listserv.settings import Settings
 from listserv.store import journal, schema
 from listserv.store.db import Tx
 from tests.kit.database import count
-from tests.kit.house import Clock, House, _sections, house, mail, read
+from tests.kit.house import Clock, House, house, mail, read, sections
 
 ADA = "ada@a.example"
 BOB = "bob@b.example"
@@ -134,7 +134,7 @@ async def test_a_clean_stop_leaves_no_line_unwritten(url: str, folder: Path) -> 
         group = here.group(WALKERS, [ADA])
         await here.quiet()
         ban(here, group, [f"b{n}@b.example" for n in range(600)])  # more than the clerk carries in one go
-    node = Node.open(Settings.default(folder, _sections(url, {})))
+    node = Node.open(Settings.default(folder, sections(url, {})))
     try:
         assert node.db.read_now(lambda tx: count(tx, schema.journal)) == 0
         assert len(list(node.journal.search(action="member.banned"))) == 600
@@ -146,7 +146,7 @@ async def test_what_waited_is_written_when_the_machine_has_another_name(
     url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a line that waits when the power goes
-    node = Node.open(Settings.default(folder, _sections(url, {})), Clock())
+    node = Node.open(Settings.default(folder, sections(url, {})), Clock())
     first = node.site.node
     assert first.startswith(f"{socket.gethostname()}-")
 

@@ -13,7 +13,7 @@ from listserv.node import Node
 from listserv.roles import AlreadyRunning, Role
 from listserv.settings import Settings
 from listserv.store import schema
-from tests.kit.house import Clock, House, _sections, house
+from tests.kit.house import Clock, House, house, sections, serving
 from tests.kit.world import World
 
 ADA = "ada@a.example"
@@ -23,25 +23,11 @@ WALKERS = "walkers@lists.example"
 
 @asynccontextmanager
 async def daemon(url: str, folder: Path, role: Role, world: World) -> AsyncIterator[Daemon]:
-    """A daemon of this role, ready; what it raises instead is raised here."""
+    """A daemon of this role on this database, whose copies go to this world."""
     relay = {"host": world.host, "port": world.port}
-    node = Node.open(Settings.default(folder, _sections(url, {"relay": {**relay, "tls": "none"}})))
-    try:
-        made = Daemon(node, role)
-        ready = asyncio.Event()
-        running = asyncio.create_task(made.run(ready.set))
-        waiting = asyncio.create_task(ready.wait())
-        await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if running.done():
-            running.result()
-        try:
-            yield made
-        finally:
-            made.stop()
-            await running
-    finally:
-        node.close()
+    node = Node.open(Settings.default(folder, sections(url, {"relay": relay})))
+    async with serving(node, role) as made:
+        yield made
 
 
 def in_hand(here: House) -> list[str | None]:
