@@ -134,8 +134,9 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
     supervisor       one parent for the several processes of a node
     cli/             COMMANDS: the same acts, a third door
         main         finds configuration and command, says every fault in one line
-        running setting_up checking checkup group member hold queue trace message log ad dkim database
-                     one module a command: run, init, check (looks at: checkup), explain and post (message), db …
+        running setting_up checking checkup group member rolls hold queue trace message log ad dkim database
+                     one module a command: run, init, check (looks at: checkup), explain and post (message), db …;
+                     rolls: members by the thousand
         naming show  what is named on the command line; tables and JSON
     demo             scripts/run --demo
 

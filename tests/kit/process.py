@@ -213,11 +213,11 @@ def _populate(tx: Tx, address_: str, members: int, names: Mapping[str, Role], po
         mode = Mode.EACH if role is Role.MEMBER else Mode.NONE
         accounts.subscribe(tx, group.id, mailbox.id, now, "test", role=role, mode=mode)
     if members:
-        _enrol(tx, group.id, members, now)
+        enrol(tx, group.id, members, now)
     return group
 
 
-def _enrol(tx: Tx, group_id: int, members: int, now: datetime) -> None:
+def enrol(tx: Tx, group_id: int, members: int, now: datetime) -> None:
     """People by the hundred thousand: a row each in three tables, by one statement each."""
     a, m = schema.accounts.c, schema.mailboxes.c
     before = [tx.execute(select(func.coalesce(func.max(id), 0))).scalar_one() for id in (a.id, m.id)]

@@ -14,7 +14,7 @@ from listserv.net.relay import Patience
 from listserv.store import schema
 from tests.kit.house import House, house
 from tests.kit.patience import PATIENCE
-from tests.kit.process import _enrol
+from tests.kit.process import enrol
 from tests.kit.world import World
 
 ADA, BOB = "ada@a.example", "bob@b.example"
@@ -31,7 +31,7 @@ async def until(true: Callable[[], bool]) -> None:
 def crowd(here: House, members: int, delivery: str) -> Group:
     """A group of Ada and so many people in ten domains."""
     made = here.group(OLD, [ADA], delivery=delivery)
-    here.node.db.write_now(_enrol, made.id, members, datetime.now(UTC))
+    here.node.db.write_now(enrol, made.id, members, datetime.now(UTC))
     return made
 
 
