@@ -72,7 +72,8 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         journal      rows on their way to the access log, the trace and the counts
         tracing waiting health
                      what `trace`, `queue` and `check` look at
-        ledger       the accounts of posts and copies: nothing is ever lost; aside: what our own code failed on
+        ledger       the accounts of posts and copies: nothing is ever lost
+        aside        what our own code failed on; outage: what is nobody's fault
         secrets      secrets and switches that all nodes share
     flows/           ACTS: what people do with a group; each is one transaction, and none can wait
         site         what an act needs besides its transaction

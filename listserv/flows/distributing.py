@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from listserv.access_log.line import Way
 from listserv.flows import posting
 from listserv.flows.site import Act, Site
@@ -75,21 +73,17 @@ class Claimed:
     draft: Draft | None
 
 
-def claim(tx: Tx, site: Site, now: datetime, small: int, *, only_small: bool = False) -> Claimed:
+def claim(tx: Tx, site: Site, now: datetime, small: int, *, only_small: bool = False, bare: bool = False) -> Claimed:
     """The post that has waited longest, and its draft at once where its message has no more octets than `small`.
 
     only_small  of those for which there is a draft at once
+    bare        the post alone: its draft could not be loaded
     """
     post = posts.claim_small(tx, site.node, now, small) if only_small else claim_post(tx, site.node, now)
     size = posts.size(tx, post.digest) if post and post.digest else 0
     draft = None
-    if post and post.tries == 1 and size <= small:
-        try:
-            draft = load(tx, site, post, now)
-        except SQLAlchemyError:
-            raise
-        except Exception:  # it fails again when it is loaded by itself, and there it is counted
-            log.debug("post %d could not be loaded with its claim", post.id)
+    if post and post.tries == 1 and size <= small and not bare:
+        draft = load(tx, site, post, now)
     return Claimed(post, size, queue.next_due(tx, schema.posts), draft)
 
 

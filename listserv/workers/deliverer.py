@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from listserv.flows import delivering, setting_aside
 from listserv.flows.delivering import Printed
 from listserv.flows.site import Site
@@ -28,6 +26,7 @@ from listserv.net.relay import Relay
 from listserv.store import queue, schema
 from listserv.store.db import Database, Tx
 from listserv.store.deliveries import Delivery, Settled
+from listserv.store.outage import is_outage
 from listserv.workers import hand
 from listserv.workers.editions import Editions
 from listserv.workers.hand import Hand
@@ -179,8 +178,12 @@ class Deliverer:
             try:
                 await self._hand_out_edition(id, waiting, patience)
             except Exception as fault:
-                log.exception("edition %d failed in our own code; its %d deliveries are put off", id, len(waiting))
                 self._editions.forget(id)
+                if is_outage(fault):
+                    log.exception("edition %d cannot be loaded now; a lease brings its deliveries back", id)
+                    self._in_hand_no_more([delivery.id for delivery in waiting])
+                    continue
+                log.exception("edition %d failed in our own code; its %d deliveries are put off", id, len(waiting))
                 if not await self._set_aside(fault, id, waiting, whole=True):
                     await _placed(self._record(waiting, [OWN_FAULT] * len(waiting)))
 
@@ -300,7 +303,7 @@ class Deliverer:
         self, fault: Exception, edition_id: int, batch: Sequence[Delivery], *, whole: bool = False
     ) -> bool:
         """Whether these deliveries, or all of the edition, are aside now: our own code failed once too often."""
-        if isinstance(fault, (SQLAlchemyError, OSError)):
+        if is_outage(fault):
             return False
         said = "".join(traceback.format_exception(fault))
         ids = [delivery.id for delivery in batch]

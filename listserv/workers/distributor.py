@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from listserv.flows import distributing, setting_aside
 from listserv.flows.distributing import Claimed, Draft
 from listserv.flows.site import Site
@@ -20,6 +18,7 @@ from listserv.net.content import Budget
 from listserv.store import schema
 from listserv.store.db import Database, Tx
 from listserv.store.editions import Edition
+from listserv.store.outage import is_outage
 from listserv.store.posts import Post
 from listserv.workers.cell import Cell, Overrun, Poison, guarded
 from listserv.workers.loop import Bell, between
@@ -64,7 +63,7 @@ class Distributor:
             await asyncio.sleep(YIELD)
         claimed, self._claimed = self._claimed, None
         if claimed is None:
-            claimed = await self._db.write(self._claim_post)
+            claimed = await self._claim()
         self._next_due = claimed.next_due
         if claimed.post is None:
             return False
@@ -96,6 +95,16 @@ class Distributor:
     def close(self) -> None:
         self._cell.close()
 
+    async def _claim(self) -> Claimed:
+        """Where a post cannot be loaded with its claim, it is claimed without: it fails again, and there is counted."""
+        try:
+            return await self._db.write(self._claim_post)
+        except Exception as failed:
+            if is_outage(failed):
+                raise
+            log.debug("a post could not be loaded with its claim: %s", type(failed).__name__)
+            return await self._db.write(self._claim_post, bare=True)
+
     async def _woken(self, bell: Bell, seconds: float) -> None:
         """By the bell, by the end of what is apart, or by the clock."""
         ringing = asyncio.ensure_future(bell.wait(seconds))
@@ -107,9 +116,10 @@ class Distributor:
     def _under_way(self) -> set[asyncio.Task[None]]:
         return {self._apart} if self._apart and not self._apart.done() else set()
 
-    def _claim_post(self, tx: Tx) -> Claimed:
+    def _claim_post(self, tx: Tx, *, bare: bool = False) -> Claimed:
         """While something is apart, nothing that would have to wait for it."""
-        return distributing.claim(tx, self._site, self._clock(), SMALL, only_small=bool(self._under_way()))
+        only_small = bool(self._under_way())
+        return distributing.claim(tx, self._site, self._clock(), SMALL, only_small=only_small, bare=bare)
 
     async def _see_to_apart(self, post: Post, claimed: Claimed) -> None:
         """As `_see_to`; what the database does not take comes back with its lease."""
@@ -122,9 +132,9 @@ class Distributor:
         """Handed out, or its fault counted."""
         try:
             await self._distribute(post, claimed)
-        except (SQLAlchemyError, OSError):  # no database: the lease brings the post back
-            raise
-        except Exception:
+        except Exception as failed:
+            if is_outage(failed):  # the lease brings the post back
+                raise
             log.exception("post %d failed in our own code", post.id)
             fault = traceback.format_exc()
             if await self._db.write(setting_aside.post_failed, post, fault, self._clock()):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -15,6 +16,7 @@ from listserv.model.group import Group
 from listserv.net.content import Budget
 from listserv.net.relay import Relay, Smarthost, Source, Tls
 from listserv.store import accounts, aside, deliveries, queue, schema, secrets
+from listserv.store import editions as stored
 from listserv.store.db import Database, Tx
 from listserv.workers import deliverer as module
 from listserv.workers import editions, hand
@@ -324,6 +326,36 @@ async def test_an_edition_that_fails_in_our_own_code_three_times_is_set_aside_al
                 here.worker.bell.ring()
             await here.until(lambda: here.states() == {"aside": 3, "sent": 6})
         assert db.read_now(aside.fault_of, 1).endswith("ValueError: poison\n")
+
+
+async def test_an_outage_while_an_edition_is_loaded_is_charged_to_nobody(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a database whose connection is lost whenever that edition is loaded, more often than a fault is forgiven
+    sound, lost = stored.load_small, list[int]()
+
+    def cut_off(tx: Tx, id: int, *others: Any) -> object:
+        if id == 1 and len(lost) < 5:
+            lost.append(id)
+            driver = tx.connection.dbapi_connection
+            assert driver is not None
+            driver.close()
+        return sound(tx, id, *others)
+
+    monkeypatch.setattr(stored, "load_small", cut_off)
+    async with rig(db) as here:
+        here.given(3)
+        async with here.at_work():
+            for lapsed in range(1, 6):
+                await here.until(lambda times=lapsed: len(lost) == times and not here.worker._hand.ids)
+                assert here.states() == {"taken": 3}
+                here.clock.ahead += 2 * queue.LEASE
+                db.write_now(queue.reclaim, schema.deliveries, here.clock())
+                here.worker.bell.ring()
+
+            # then its copies go when it is over, and at once
+            await here.until(lambda: here.states() == {"sent": 3})
+        assert db.read_now(aside.fault_of, 1) == ""
 
 
 async def test_a_copy_on_which_a_line_fails_three_times_is_set_aside(
