@@ -3,15 +3,21 @@
 Two engines for each database: one whose connections write, and one whose connections only read.
 """
 
+import logging
+import os
 import sqlite3
 import time
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.engine import URL
 
 from listserv.store import large
+
+log = logging.getLogger("listserv.store")
 
 READERS = 4
 WRITERS = 1  # SQLite has one by nature; on PostgreSQL several groups would wait for each other's rows, and deadlock
@@ -43,6 +49,8 @@ def _sqlite(url: URL) -> tuple[Engine, Engine]:
 
     The log is carried into the file every CHECKPOINT pages, by the commit that comes then; a post alone writes dozens.
     """
+    if url.database:
+        _forget_unsynced(Path(f"{url.database}-wal"))
 
     def engine(begin: str, pool_size: int) -> Engine:
         made = create_engine(
@@ -67,6 +75,24 @@ def _sqlite(url: URL) -> tuple[Engine, Engine]:
         return made
 
     return engine("BEGIN IMMEDIATE", 2), engine("BEGIN", READERS)
+
+
+def _forget_unsynced(wal: Path) -> None:
+    """Before SQLite reads the log that a killed process has left: what never reached the disk is not in memory either.
+
+    After a failed fsync the kernel takes what it could not write for written (fsyncgate).  Whoever lives writes those
+    frames again with the next commit; who begins anew would take them for a commit, build on them, and lose his own
+    with them when the power fails.
+    """
+    with suppress(FileNotFoundError):
+        fd = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        except OSError as fault:
+            log.warning("%s: %s; it is read as it is on the disk", wal, fault.strerror)
+        finally:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(fd)
 
 
 def _to_wal(connection: sqlite3.Connection) -> None:
