@@ -124,8 +124,12 @@ def plain_faults() -> Iterator[None]:
         raise click.ClickException(named) from fault
 
 
+_LOCKED = "database is locked"  # SQLite's own words
+
+
 def _first_line(fault: BaseException | None) -> str:
-    return next(iter(str(fault).strip().splitlines()), type(fault).__name__)
+    said = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
+    return f"{said}: another process has been writing for long; is one stopped?" if said == _LOCKED else said
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

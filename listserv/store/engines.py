@@ -21,7 +21,10 @@ log = logging.getLogger("listserv.store")
 
 READERS = 4
 WRITERS = 1  # SQLite has one by nature; on PostgreSQL several groups would wait for each other's rows, and deadlock
-LOCK_SECONDS = 30  # how long SQLite waits for another process to finish its transaction
+LOCK_SECONDS = 8  # how long a statement waits for another process to finish its transaction; it is tried five times
+
+# libpq: seconds, but for tcp_user_timeout; what the URL says of them goes first
+NETWORK = {"connect_timeout": 10, "tcp_user_timeout": 20_000, "keepalives_idle": 10, "keepalives_interval": 5}
 
 CHECKPOINT = 8_000  # pages of SQLite's log; rarely enough that one commit in a hundred does not wait for it
 
@@ -109,13 +112,23 @@ def _to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _postgresql(url: URL) -> tuple[Engine, Engine]:
-    """READ COMMITTED to write, REPEATABLE READ to read a snapshot; connections are checked before use."""
-    made = partial(create_engine, url, hide_parameters=True, max_overflow=2, pool_pre_ping=True)
+    """READ COMMITTED to write, REPEATABLE READ to read a snapshot; connections are checked before use.
+
+    No wait is without end: for a server that is not there any more, or for a lock that somebody else keeps.
+    """
+    patient = {name: value for name, value in NETWORK.items() if name not in url.query}
+    made = partial(create_engine, url, hide_parameters=True, max_overflow=2, pool_pre_ping=True, connect_args=patient)
     writer = made(pool_size=WRITERS)
     reader = made(pool_size=READERS, isolation_level="REPEATABLE READ")
 
     for each in (writer, reader):
         event.listen(each, "handle_error", _without_detail)
+
+    @event.listens_for(reader, "connect")
+    @event.listens_for(writer, "connect")
+    def _(connection: Any, record: Any) -> None:
+        connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+        connection.commit()
 
     @event.listens_for(writer, "connect")
     def _(connection: Any, record: Any) -> None:

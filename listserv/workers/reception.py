@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from listserv.flows.site import Site
 from listserv.model.envelope import Envelope, Peer, Reply
 from listserv.net.authenticator import Authenticator
 from listserv.store import queue, schema
-from listserv.store.db import Database
+from listserv.store.db import Database, Tx
 from listserv.workers.cell import Cell, Overrun, Poison, guarded
 
 log = logging.getLogger("listserv.listener")
@@ -30,12 +31,18 @@ BUSY_CHECKED_EVERY = 5.0  # seconds
 WELCOME_FOR = 1.0  # seconds in which a recipient that was welcome is not looked up again
 WELCOMES = 1000  # addresses
 WINDOW, MANY = 0.05, 10  # so many messages in so many seconds, twice: others let the listener go first
+ANSWER_WITHIN = 25.0  # seconds: many clients wait no longer for a reply than 30
 WRITTEN_ANEW = 2  # times the largest message has to be free on the disk
 
 GUESSING = Reply(450, "4.7.1", "too many confirmations that do not exist came from you; please try again later")
 OVERLOADED = Reply(452, "4.3.1", "more mail is waiting than we can take; please try again later")
 UNREADABLE = Reply(554, "5.6.0", "this message cannot be read")
+UNANSWERED = Reply(451, "4.3.1", "the database does not answer; please try again later")
 NO_SPACE = Reply(452, "4.3.1", "not enough space; please try again later")
+
+
+class TooLate(Exception):
+    """Nobody waits for this message any more."""
 
 
 class Reception:
@@ -68,6 +75,13 @@ class Reception:
         self._poison: Counter[bytes] = Counter()  # digest of what could not be read: how often
 
     async def recipient(self, peer: Peer, mail_from: str, address: str) -> Reply | None:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                return await self._recipient(peer, mail_from, address)
+        except TimeoutError:
+            return UNANSWERED
+
+    async def _recipient(self, peer: Peer, mail_from: str, address: str) -> Reply | None:
         now = asyncio.get_running_loop().time()
         if self._welcome.get(address, 0.0) > now:
             return None
@@ -110,7 +124,19 @@ class Reception:
         if self._authenticator is not None:
             evidence = await self._authenticator.check(read.message, read.author, envelope)
             envelope = replace(envelope, evidence=evidence)
-        return await self._db.write(receiving.take, self._site, envelope, read)
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                ends = time.monotonic() + ANSWER_WITHIN
+                return await self._db.write(self._take, ends, envelope, read)
+        except (TimeoutError, TooLate):
+            log.error("the database does not answer: a message of %d octets is not taken", len(content))
+            return [UNANSWERED] * (len(envelope.rcpt_to) if envelope.peer.lmtp else 1)
+
+    def _take(self, tx: Tx, ends: float, envelope: Envelope, read: Reading) -> Sequence[Reply]:
+        """Not what its sender was told to keep while it waited for a writer."""
+        if time.monotonic() > ends:
+            raise TooLate
+        return receiving.take(tx, self._site, envelope, read)
 
     async def _read(self, envelope: Envelope, content: bytes) -> Reading | Reply:
         """Small ones at once; large ones, and small ones that take too long, where they can do no harm.
@@ -142,7 +168,11 @@ class Reception:
         now = asyncio.get_running_loop().time()
         if now - self._looked_at >= BUSY_CHECKED_EVERY:
             self._looked_at = now
-            self._answer = await self._look()
+            try:
+                async with asyncio.timeout(ANSWER_WITHIN):
+                    self._answer = await self._look()
+            except TimeoutError:
+                self._answer = UNANSWERED
         return self._answer
 
     async def _look(self) -> Reply | None:

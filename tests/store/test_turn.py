@@ -8,8 +8,10 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
 from sqlalchemy import event, text
 
+from listserv.store import turn as turns
 from listserv.store.db import Database, Tx
 from listserv.store.turn import Turn
 from tests.kit.patience import PATIENCE
@@ -17,6 +19,7 @@ from tests.kit.patience import PATIENCE
 HOLDER = """
 import sys
 from pathlib import Path
+from listserv.store import turn as turns
 from listserv.store.turn import Turn
 with Turn(Path(sys.argv[1])).taken():
     print("mine", flush=True)
@@ -90,3 +93,46 @@ async def test_who_comes_while_another_process_has_its_turn_shares_the_next_comm
     assert await asyncio.gather(*writes) == [1, 1, 1, 1]
     assert len(seen) == 1
     database.close()
+
+
+def test_who_is_stopped_is_not_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "PATIENCE", 0.2)
+    one, other = Turn(tmp_path / "turn"), Turn(tmp_path / "turn")
+    with other.taken():
+        for _ in range(3):  # the first one waits for a moment, the others do not
+            with one.taken():
+                pass
+    monkeypatch.setattr(turns, "PATIENCE", PATIENCE)
+
+    # when it goes on, there are turns as before
+    for _ in range(3):
+        order: list[str] = []
+        with other.taken():
+            thread = waiter(one, order)
+            thread.join(0.05)
+            assert thread.is_alive()
+            order.append("first")
+        thread.join(PATIENCE)
+        assert order == ["first", "second"]
+    for each in (one, other):
+        each.close()
+
+
+def test_turns_change_hands_between_processes_thousands_of_times(tmp_path: Path) -> None:
+    one, other = Turn(tmp_path / "turn"), Turn(tmp_path / "turn")
+    inside = 0
+
+    def work(turn: Turn) -> None:
+        nonlocal inside
+        for _ in range(1000):
+            with turn.taken():
+                inside += 1
+                assert inside == 1
+                inside -= 1
+
+    threads = [threading.Thread(target=work, args=(turn,)) for turn in (one, other, one, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
