@@ -180,8 +180,8 @@ class Dialogue(asyncio.Protocol):
             answers = await self._one_by_one(commands)
         if reset and answers:
             first = answers.pop(0)
-            if not first.positive:
-                self._end(Why.NONSENSE, f"answers RSET with {first}")
+            if not first.positive:  # nothing of this transaction is said to anybody: it is tried again elsewhere
+                self._end(Why.GOODBYE, f"answers RSET with {first}")
                 return []
         return answers
 

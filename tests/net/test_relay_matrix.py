@@ -222,6 +222,24 @@ async def test_a_refused_transaction_leaves_nothing_behind_for_the_next(offers: 
     assert len(peer.messages) == 1
 
 
+@pytest.mark.parametrize("offers", [("PIPELINING",), ()], ids=["pipelining", "one by one"])
+@pytest.mark.parametrize("answer", ["451 4.3.0 not now", "500 5.5.1 what?", b"354 go ahead\r\n"])
+async def test_a_peer_that_takes_nothing_back_is_left_and_the_next_message_goes_all_the_same(
+    answer: str | bytes, offers: tuple[str, ...]
+) -> None:
+    steps: dict[str, Any] = {"RCPT": ["550 5.1.1 gone", "550 5.1.1 gone", "250 ok"], "RSET": answer}
+    steps["DATA"] = ["554 5.5.1 nobody", "354 go ahead"] if offers else "354 go ahead"
+    if offers:  # what is said behind RSET is answered, too
+        steps["RCPT"][2:2] = ["250 ok", "250 ok"]
+        steps["DATA"][1:1] = ["554 5.5.1 no"]
+    async with Peer(steps, offers=offers) as peer:
+        relay = relay_to(peer.port)
+        assert [type(outcome) for outcome in await relay.send(copy())] == [Failed, Failed]
+        assert [type(outcome) for outcome in await relay.send(copy())] == [Sent, Sent]
+        await relay.close(1)
+    assert (peer.visits, len(peer.messages)) == (2, 1)
+
+
 async def test_a_peer_that_wants_a_message_for_nobody_gets_an_empty_one() -> None:
     async with Peer({"RCPT": "550 5.1.1 gone"}) as peer:
         relay = relay_to(peer.port)
