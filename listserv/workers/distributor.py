@@ -7,6 +7,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -20,7 +21,7 @@ from listserv.store.db import Database, Tx
 from listserv.store.editions import Edition
 from listserv.store.outage import is_outage
 from listserv.store.posts import Post
-from listserv.workers.cell import Cell, Overrun, Poison, guarded
+from listserv.workers.cell import Cell, Overrun, guarded
 from listserv.workers.loop import Bell, between
 
 log = logging.getLogger("listserv.distributor")
@@ -161,13 +162,11 @@ class Distributor:
             more = await self._db.write(distributing.go_on, self._site, draft, begun[0], self._clock())
 
     async def _render(self, post: Post, draft: Draft) -> Edition:
-        """Small ones at once, the first time; all others where they can do no harm."""
+        """Small ones at once, the first time; all others, and those that take too long, where they can do no harm."""
         keys = self._own_keys()
         if len(draft.content) <= SMALL and post.tries == 1:
-            try:
+            with suppress(Overrun):
                 return guarded(distributing.render, self._site, draft, keys)
-            except Overrun as over:
-                raise Poison("rendering takes too long") from over
         site = replace(self._site, features=())
         additions = tuple((Feature(feature.name), said) for feature, said in draft.additions)
         return await self._cell.run(distributing.render, site, replace(draft, additions=additions), keys)

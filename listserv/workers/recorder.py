@@ -10,11 +10,14 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from listserv.flows import delivering
 from listserv.flows.site import Site
-from listserv.store.db import Database
+from listserv.store import deliveries
+from listserv.store.db import Database, Tx
 from listserv.store.deliveries import Settled
+from listserv.store.outage import is_outage
 from listserv.workers.loop import AFTER_A_FAULT
 
 log = logging.getLogger("listserv.deliverer")
@@ -121,18 +124,39 @@ class Recorder:
         if not batch:
             return
         ids = [id for settled in batch for id in settled.ids]
-        while True:
-            try:
-                await self._db.write(delivering.recording(self._site, batch, self._clock()))
-                break
-            except Exception:
-                log.exception("could not record %d outcomes; trying again", len(ids))
-                await asyncio.sleep(AFTER_A_FAULT)
+        try:
+            await self._insist(delivering.recording(self._site, batch, self._clock()))
+        except Exception:
+            log.exception("our own code failed on one of %d outcomes; each is recorded by itself", len(ids))
+            for settled in batch:
+                await self._record_alone(settled)
         self._free += places
         self._recorded(ids)
         for each in waiting:
             _go_on(each)
         self._let_in()
+
+    async def _record_alone(self, settled: Settled) -> None:
+        """At least how it ended: what is not written down would be sent again and again."""
+        try:
+            await self._insist(delivering.recording(self._site, [settled], self._clock()))
+        except Exception:
+            log.exception("what follows from the end of deliveries %s is left out", settled.ids)
+            bare = settled._replace(notice=None, reply=ascii(settled.reply))
+            await self._insist(partial(deliveries.settle, settled=[bare], now=self._clock()), ours_too=True)
+
+    async def _insist(self, work: Callable[[Tx], None], *, ours_too: bool = False) -> None:
+        """Again and again while the database fails; `ours_too`: or our own code."""
+        while True:
+            try:
+                await self._db.write(work)
+            except Exception as fault:
+                if not (ours_too or is_outage(fault)):
+                    raise
+                log.exception("could not record outcomes; trying again")
+                await asyncio.sleep(AFTER_A_FAULT)
+            else:
+                return
 
     def _let_in(self) -> None:
         """Who came while others were written goes on as far as there are places."""

@@ -14,6 +14,7 @@ from listserv.store import aside, schema
 from listserv.store.db import Tx
 from listserv.workers import distributor as module
 from listserv.workers import loop
+from listserv.workers.cell import Overrun
 from tests.kit.database import count
 from tests.kit.house import house
 from tests.kit.patience import PATIENCE
@@ -75,6 +76,22 @@ async def test_a_post_that_the_database_refuses_is_set_aside_and_holds_up_nobody
         (post,) = here.node.db.read_now(lambda tx: list(aside.all_posts(tx)))
         assert post.message_id == "<poison@a.example>"
         assert "IntegrityError" in post.fault
+
+
+async def test_a_post_that_takes_too_long_beside_the_loop_is_rendered_apart_and_is_no_poison(
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a machine on which nothing is fast enough
+    def overrun(*_: object) -> None:
+        raise Overrun
+
+    async with house(url, folder) as here:
+        here.group(WALKERS, [ADA])
+        monkeypatch.setattr(module, "guarded", overrun)
+        assert (await here.post(ADA, WALKERS)).startswith("250")
+        await here.world.wait_for(1)
+        await here.quiet()
+        assert here.node.db.read_now(count, schema.posts, faults=0) == 1
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -123,3 +123,28 @@ async def test_nobody_waits_for_long_where_few_come(db: Database, copies: int, i
             while len(here.recorded) < copies:
                 await asyncio.sleep(0.001)
         await here.all()
+
+
+async def test_an_outcome_on_which_our_own_code_fails_keeps_nobody_else_from_being_recorded(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a refusal that cannot be charged to anybody, and one that cannot even be stored by PostgreSQL
+    charged = list[int]()
+
+    def refused(_act: object, id: int, reply: str) -> None:
+        if "poison" in reply:
+            raise ValueError(reply)
+        charged.append(id)
+
+    monkeypatch.setattr(module.delivering.bouncing, "refused_on_the_wire", refused)
+    async with rig(db) as here:
+        replies = ["550 5.1.1 gone", "550 poison", "550 \0 poison", "550 5.1.1 gone"]
+        some = here.hand[: len(replies)]
+        for delivery, reply in zip(some, replies, strict=True):
+            here.recorder.finish([Settled([delivery.id], delivery.tries, "failed", NOW, reply)])
+        async with asyncio.timeout(PATIENCE):
+            while len(here.recorded) < len(replies):
+                await asyncio.sleep(0.01)
+        assert db.read_now(count, schema.deliveries, state="failed") == len(replies)
+        assert set(charged) == {some[0].id, some[3].id}
+        here.recorded.clear()
