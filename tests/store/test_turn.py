@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,9 @@ def test_who_is_stopped_is_not_waited_for_without_end(tmp_path: Path, monkeypatc
     monkeypatch.setattr(turns, "PATIENCE", PATIENCE)
 
     # when it goes on, there are turns as before
+    assert one._waiter
+    while one._waiter._waits:
+        time.sleep(0.01)
     for _ in range(3):
         order: list[str] = []
         with other.taken():
