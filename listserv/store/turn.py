@@ -87,7 +87,7 @@ class _Waiter:
             with suppress(queue.Empty):
                 return self._got.get_nowait()
             self._waits = True
-        log.warning("another process has written to the database for more than %g s; is it stopped?", PATIENCE)
+        log.info("another process has written to the database for more than %g s; is it stopped?", PATIENCE)
         return None
 
     def close(self) -> None:
