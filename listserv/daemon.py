@@ -35,6 +35,7 @@ from listserv.workers.reception import Reception
 log = logging.getLogger("listserv")
 
 GRACE = 30.0  # seconds for what is under way when we are told to stop
+LAST_SECONDS = 3.0  # after them, for what is closed at the end
 
 
 def doorway(role: Role, settings: Settings) -> Doorway:
@@ -208,8 +209,12 @@ async def serve(
             daemon.reload(settings)
             log.info("settings, texts and limits are read anew")
 
+    def stop() -> None:
+        daemon.stop()
+        process.end_within(GRACE + LAST_SECONDS)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.stop)
+        loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, hang_up)
 
     def is_ready() -> None:

@@ -4,12 +4,16 @@ import asyncio
 import ctypes
 import gc
 import importlib
+import logging
 import os
 import resource
 import socket
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
+
+log = logging.getLogger("listserv")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 
@@ -36,6 +40,21 @@ def return_memory() -> None:
         libc = ctypes.CDLL(None)
         for parameter, value in ((_M_MMAP_THRESHOLD, 262_144), (_M_TRIM_THRESHOLD, 1_048_576), (_M_ARENA_MAX, 2)):
             libc.mallopt(parameter, value)
+
+
+def end_within(seconds: float) -> None:
+    """After so many seconds this process is over, whatever it waits for: as by kill -9, which loses nothing.
+
+    A thread that waits for a database that says nothing can be told nothing, and Python waits for its threads.
+    """
+
+    def give_up() -> None:
+        log.error("something did not end within %g s and is given up", seconds)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
 
 
 def keep_what_is_there() -> None:

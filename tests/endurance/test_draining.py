@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -152,3 +154,14 @@ async def test_sighup_under_load_drops_nobody_and_no_line_and_a_broken_file_chan
         await until(lambda: logged(there) == SENDERS * LETTERS + 1)
         assert len(there.tracebacks()) == 1  # the nonsense, in one line
         assert f"not read anew: {there.config}" in there.tracebacks()[0]
+
+
+def test_what_waits_without_end_does_not_keep_a_process_that_is_to_go() -> None:
+    """As a thread in libpq does, while the server is stopped."""
+    program = "import threading; from listserv.process import end_within; end_within(0.1)\n"
+    program += "threading.Thread(target=threading.Event().wait).start()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "something did not end within 0.1 s and is given up\n"
