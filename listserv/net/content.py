@@ -2,7 +2,7 @@
 
 `receive` reads DATA in chunks of whatever the network brings: `Scanner` judges and un-stuffs them, `Spool` keeps them,
 above `Limits.spool_over` octets in an unlinked temporary file.  Only CRLF.CRLF ends DATA.  A message that is refused is
-read to its end without being stored.  `Budget` says when a kept message may be loaded.
+read to its end without being stored.  `Budget` says when a kept message may be loaded, and whose turn that is.
 
 Sources: RFC 5321 §2.3.8, §4.1.1.4 (the end of DATA), §4.5.2 (dots); RFC 1870 §6 (size without the dots).
 """
@@ -15,6 +15,7 @@ import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import IO, TypeVar
 
@@ -31,6 +32,8 @@ NO_ROOM = Reply(452, "4.3.1", "Insufficient storage")
 
 TINY = 16_384  # octets; more than most posts have
 SMALL = 262_144  # octets; as much as `Limits.spool_over` leaves in memory anyway
+REMEMBERED = 60.0  # seconds after which what somebody has had counts half
+NETWORKS = 4_096  # that are remembered
 
 _NEXT_FIELD = re.compile(rb"\r\n(?![ \t])")
 T = TypeVar("T")
@@ -146,14 +149,23 @@ class Head:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Octets of memory that somebody has; `network` as `Budget.take` was told, `since` by the loop's clock."""
+
+    octets: int
+    network: str | None
+    since: float
+
+
 class Budget:
     """Octets of messages that may be in memory.
 
     `held` counts what sessions hold while they receive: above the total they spool at once.  `take` admits messages
-    to be loaded and stored: whoever asks first is served first, a giant when it is alone.  Small ones and tiny ones
-    have lanes of their own, and do not wait for larger ones whose DNS says nothing.  `disk` is the one thread that
-    writes and reads the spools: it leaves the loop's other threads alone, and with several of them malloc would keep a
-    big message's memory for each.
+    to be loaded and stored: who comes from where least has come from lately is served first, of one network whoever
+    asks first, a giant when it is alone.  Small ones and tiny ones have lanes of their own, and do not wait for larger
+    ones whose DNS says nothing.  `disk` is the one thread that writes and reads the spools: it leaves the loop's other
+    threads alone, and with several of them malloc would keep a big message's memory for each.
     """
 
     def __init__(self, total: int) -> None:
@@ -177,14 +189,17 @@ class Budget:
     def close(self) -> None:
         self._disk.shutdown(wait=False)
 
-    async def take(self, octets: int) -> int:
-        """What was taken, to be given back; waits until there is room."""
-        share = min(octets, self.total)
-        await self._lane(share).take(share)
-        return share
+    async def take(self, octets: int, network: str | None = None) -> Room:
+        """What was taken, to be given back; waits until there is room.
 
-    def give(self, share: int) -> None:
-        self._lane(share).give(share)
+        network  where the client is, as the gate counts; None: we ourselves, who take what is in the way of others
+        """
+        share = min(octets, self.total)
+        await self._lane(share).take(share, network)
+        return Room(share, network, asyncio.get_running_loop().time())
+
+    def give(self, room: Room) -> None:
+        self._lane(room.octets).give(room, asyncio.get_running_loop().time())
 
     def _lane(self, share: int) -> "_Lane":
         if self.total <= SMALL or share > SMALL:
@@ -198,31 +213,74 @@ def _close(file: IO[bytes]) -> None:
 
 
 class _Lane:
-    """First come, first served, within so many octets."""
+    """So many octets; where they do not do for all who wait, the network that has had least of them lately is next.
+
+    What it has had is octets times seconds, and a second more for having come: a message whose DNS is silent keeps its
+    room for as long as that may last, and who sends hundreds of them waits for his own, not everybody for them all.
+    The last eighth is for those who have had little, so that they need not even wait until one of these ends.
+    """
 
     def __init__(self, octets: int) -> None:
-        self._free = octets
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._octets = self._free = octets
+        self._waiting: dict[str | None, deque[tuple[int, asyncio.Future[None]]]] = {}  # who came first stands first
+        self._had: dict[str, float] = {}
+        self._halved = 0.0
 
-    async def take(self, share: int) -> None:
-        if not self._waiting and share <= self._free:
-            self._free -= share
+    async def take(self, share: int, network: str | None) -> None:
+        if not self._waiting and self._fits(share, network):
+            self._enter(share, network)
             return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((share, turn))
+        self._waiting.setdefault(network, deque()).append((share, turn))
+        self._admit()
         try:
             await turn
         except asyncio.CancelledError:
-            self.give(0 if turn.cancelled() else share)  # it may have been our turn
+            self._free += 0 if turn.cancelled() else share  # it may have been our turn
+            self._admit()
             raise
 
-    def give(self, share: int) -> None:
-        self._free += share
-        while self._waiting and (self._waiting[0][1].cancelled() or self._waiting[0][0] <= self._free):
-            wanted, turn = self._waiting.popleft()
+    def give(self, room: Room, now: float) -> None:
+        if room.network is not None:
+            self._charge(room.network, room.octets * (now - room.since))
+            self._forget(now)
+        self._free += room.octets
+        self._admit()
+
+    def _fits(self, share: int, network: str | None) -> bool:
+        kept = self._octets // 8 if self._turn(network) > self._octets // 4 else 0
+        return share <= self._free - kept or self._free == self._octets
+
+    def _enter(self, share: int, network: str | None) -> None:
+        self._free -= share
+        if network is not None:
+            self._charge(network, share)
+
+    def _charge(self, network: str, octet_seconds: float) -> None:
+        self._had[network] = self._had.get(network, 0.0) + octet_seconds
+
+    def _forget(self, now: float) -> None:
+        if len(self._had) > NETWORKS:
+            self._had.clear()
+        elif now - self._halved > REMEMBERED:
+            self._halved = now
+            self._had = {network: had / 2 for network, had in self._had.items() if had > 1}
+
+    def _admit(self) -> None:
+        while self._waiting:
+            network = min(self._waiting, key=self._turn)
+            share, turn = self._waiting[network][0]
+            if not turn.cancelled() and not self._fits(share, network):
+                return
+            self._waiting[network].popleft()
+            if not self._waiting[network]:
+                del self._waiting[network]
             if not turn.cancelled():
-                self._free -= wanted
+                self._enter(share, network)
                 turn.set_result(None)
+
+    def _turn(self, network: str | None) -> float:
+        return -1.0 if network is None else self._had.get(network, 0.0)
 
 
 class Spool:

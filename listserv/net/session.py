@@ -20,7 +20,8 @@ from aiosmtpd.smtp import TLSSetupException
 from listserv.model.envelope import Envelope, Reply
 from listserv.net import grammar, replies
 from listserv.net.connection import Act, Connection
-from listserv.net.content import Spool, receive
+from listserv.net.content import Room, Spool, receive
+from listserv.net.gate import network_of
 
 SURPLUS = 1000  # recipients beyond the limit of one transaction; whoever goes on after so many refusals is to blame
 
@@ -169,11 +170,11 @@ class Session(Connection):
         """Into memory, when there is room, and to the house."""
         self.timers.working(True)
         try:
-            share = await self.desk.budget.take(spool.size)
+            room = await self.desk.budget.take(spool.size, network_of(self.peer.ip))
             try:
-                commit = self._commit(self._sealed(), await spool.load(), share)
+                commit = self._commit(self._sealed(), await spool.load(), room)
             except BaseException:
-                self.desk.budget.give(share)
+                self.desk.budget.give(room)
                 raise
             spool.close()
             task = asyncio.create_task(commit)
@@ -190,7 +191,7 @@ class Session(Connection):
             opened.mail_from, tuple(opened.rcpt_tos), self.peer, at=self.desk.clock(), smtputf8=opened.smtp_utf8
         )
 
-    async def _commit(self, envelope: Envelope, content: bytes, share: int) -> Sequence[Reply]:
+    async def _commit(self, envelope: Envelope, content: bytes, room: Room) -> Sequence[Reply]:
         """Tracked by the desk and shielded from the client: its hang-up does not stop it."""
         expected = len(envelope.rcpt_to) if envelope.peer.lmtp else 1
         try:
@@ -203,7 +204,7 @@ class Session(Connection):
         else:
             return answers
         finally:
-            self.desk.budget.give(share)
+            self.desk.budget.give(room)
 
     def _to_all(self, reply: Reply) -> Sequence[Reply]:
         return [reply] * (len(self._open.rcpt_tos) if self.peer.lmtp else 1)

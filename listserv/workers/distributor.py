@@ -143,7 +143,7 @@ class Distributor:
 
     async def _distribute(self, post: Post, claimed: Claimed) -> None:
         """Rendered, saved and handed out.  The bytes are in memory only until they are saved."""
-        share = await self._budget.take(claimed.size)
+        room = await self._budget.take(claimed.size)
         try:
             draft = claimed.draft or await self._db.read(distributing.load, self._site, post, self._clock())
             if draft is None:
@@ -152,7 +152,7 @@ class Distributor:
             edition = await self._render(post, draft)
             begun = await self._db.write(distributing.hand_out, self._site, draft, edition, self._clock())
         finally:
-            self._budget.give(share)
+            self._budget.give(room)
         if begun is None:
             return
         del edition  # and with it the body

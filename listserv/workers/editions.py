@@ -78,12 +78,12 @@ class Editions:
         found = await self._db.read(editions.load_small, id, self._site.hostname, SMALL)
         if not isinstance(found, int):
             return delivering.prepare(self._site, found, self._signers) if found else None
-        share = await self._budget.take(found)
+        room = await self._budget.take(found)
         try:
             loaded = await self._db.read(editions.load, id, self._site.hostname)
             return await asyncio.to_thread(delivering.prepare, self._site, loaded, self._signers) if loaded else None
         finally:
-            self._budget.give(share)
+            self._budget.give(room)
 
     def _keeps_too_much(self) -> bool:
         size = sum(len(printed.edition.body) for printed in self._kept.values())

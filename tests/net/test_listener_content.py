@@ -197,10 +197,10 @@ async def test_the_budget_serves_who_came_first_and_lets_a_giant_pass_alone():
     order: list[str] = []
 
     async def message(name: str, octets: int) -> None:
-        share = await budget.take(octets)
+        room = await budget.take(octets)
         order.append(name)
         await asyncio.sleep(0)
-        budget.give(share)
+        budget.give(room)
 
     first = await budget.take(6)
     tasks = [asyncio.create_task(message(*what)) for what in [("giant", 50), ("small", 1), ("other", 9)]]
@@ -213,15 +213,62 @@ async def test_the_budget_serves_who_came_first_and_lets_a_giant_pass_alone():
 
 async def test_who_gives_up_waiting_takes_nothing_along():
     budget = Budget(10)
-    share = await budget.take(10)
+    room = await budget.take(10)
     gone, next_one = (asyncio.create_task(budget.take(10)) for _ in range(2))
     await asyncio.sleep(0)
     gone.cancel()
-    budget.give(share)
-    assert await asyncio.wait_for(next_one, PATIENCE) == 10
+    budget.give(room)
+    room = await asyncio.wait_for(next_one, PATIENCE)
     late = asyncio.create_task(budget.take(10))
     await asyncio.sleep(0)
-    budget.give(10)
+    budget.give(room)
     late.cancel()  # in the very moment in which it was its turn
     await asyncio.gather(gone, late, return_exceptions=True)
-    assert await asyncio.wait_for(budget.take(10), PATIENCE) == 10
+    assert (await asyncio.wait_for(budget.take(10), PATIENCE)).octets == 10
+
+
+async def test_who_fills_the_memory_waits_for_himself_and_others_do_not_wait_for_him():
+    budget = Budget(10)
+    order: list[str] = []
+
+    async def message(network: str | None) -> None:
+        room = await budget.take(10, network)
+        order.append(network or "we")
+        await asyncio.sleep(0)
+        budget.give(room)
+
+    first = await budget.take(10, "crowd")
+    tasks = [asyncio.create_task(message(who)) for who in ["crowd", "crowd", "crowd", "other", "another", None]]
+    await asyncio.sleep(0)
+    budget.give(first)
+    await asyncio.gather(*tasks)
+    # `other` and `another` came once, `crowd` had come before; and what we do ourselves makes room for all
+    assert order == ["we", "other", "another", "crowd", "crowd", "crowd"]
+
+
+async def test_what_counts_is_for_how_long_the_memory_was_held(monkeypatch):
+    budget = Budget(10)
+    now = 0.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    slow = await budget.take(2, "slow")
+    for _ in range(3):
+        budget.give(await budget.take(4, "busy"))
+    now = 30.0
+    budget.give(slow)  # as long as six of the others
+    last = await budget.take(10, "last")
+    waiting = [asyncio.create_task(budget.take(10, who)) for who in ("slow", "busy")]
+    await asyncio.sleep(0)
+    budget.give(last)
+    assert (await waiting[1]).network == "busy"
+    waiting[0].cancel()
+
+
+async def test_who_has_had_little_need_not_wait_until_something_ends():
+    budget = Budget(8_000)
+    crowd = [asyncio.create_task(budget.take(1_000, f"crowd {number % 2}")) for number in range(20)]
+    await asyncio.sleep(0)
+    assert sum(each.done() for each in crowd) == 7
+    room = await asyncio.wait_for(budget.take(1_000, "other"), PATIENCE)
+    budget.give(room)
+    for each in crowd:
+        budget.give(await each)
