@@ -106,6 +106,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         gate         who may come in, how long, and how much: Limits
         connection   one connection; session: its verbs; grammar: what may be said; replies: what we say
         content      DATA in constant memory; shares: what one of many clients gets of memory and time
+        lanes        whose turn it is where there is not enough for all
         house        what sessions ask of the rest of the house
         relay        copies to the next hop, by kept connections; routes: which hop
         dialling     connection, TLS, EHLO, AUTH; dialogue: the pipelined session; transaction: what its answers mean

@@ -3,7 +3,8 @@
     authenticator = Authenticator(Resolver(servers, 5.0), "lists.example.org", timeout=5.0)
     evidence = await authenticator.check(message, author, envelope)
 
-With everything in the cache it does not wait at all.  What the DNS does not say in time is unknown, never an error.
+With everything in the cache it does not wait at all.  What the DNS does not say in time is unknown, never an error; but
+what nobody could be asked, because a crowd of questions was before it, is no reason to believe somebody.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from listserv.mail import dkim
 from listserv.mail.evidence import Examination
 from listserv.mail.lookups import Known, Missing, Question, Silence
 from listserv.mail.message import Author, Message, NoAuthor
-from listserv.model.envelope import Envelope, Evidence
+from listserv.model.envelope import Envelope, Evidence, Proof
+from listserv.net.gate import network_of
 from listserv.net.resolver import Resolver
 from listserv.settings import Settings
 
@@ -31,8 +33,11 @@ class Authenticator:
         self._timeout = timeout
         self._ids = frozenset(ids)
 
-    async def check(self, message: Message, author: Author | NoAuthor, envelope: Envelope) -> Evidence:
-        """Takes `timeout` seconds at most, and what hashing takes."""
+    async def check(self, message: Message, author: Author | NoAuthor, envelope: Envelope) -> Evidence | None:
+        """Takes `timeout` seconds at most, and what hashing takes.
+
+        None: it stayed unknown who wrote it, because there was no place for a question to the DNS; ask again later.
+        """
         address = author.address if isinstance(author, Author) else None
         signatures = dkim.signatures(message, address.domain if address else "")
         if len(message.raw) > _LARGE:
@@ -40,12 +45,14 @@ class Authenticator:
         else:
             body = dkim.hashed(message, signatures)
         examination = Examination(message, address, envelope, signatures, body, self._hostname, self._ids)
-        view = _View(self._resolver, self._timeout)
+        view = _View(self._resolver, self._timeout, network_of(envelope.peer.ip))
         while True:
             try:
-                return examination.conclude(view.ask)
+                evidence = examination.conclude(view.ask)
             except Missing as missed:
                 await view.find(missed.questions, is_idle=missed.is_idle)
+            else:
+                return None if view.is_crowded and evidence.proof is Proof.UNKNOWN else evidence
 
     async def close(self) -> None:
         await self._resolver.close()
@@ -63,8 +70,10 @@ def configured(settings: Settings) -> Authenticator | None:
 class _View:
     """The DNS as one message sees it: what it has been told stays so, and its time and its questions are counted."""
 
-    def __init__(self, resolver: Resolver, timeout: float) -> None:
+    def __init__(self, resolver: Resolver, timeout: float, network: str) -> None:
+        self.is_crowded = False  # there was no place for one of its questions
         self._resolver = resolver
+        self._network = network
         self._answers: dict[Question, Known] = {}
         self._timeout = timeout
         self._ends: float | None = None  # the time begins with the first question
@@ -85,7 +94,8 @@ class _View:
         room = max(0, MAX_QUESTIONS - len(self._answers))
         if self._ends > now:
             most = self._timeout / _IDLE if is_idle else self._timeout
-            await self._resolver.find(wanted[:room], min(most, self._ends - now))
+            asked = await self._resolver.find(wanted[:room], min(most, self._ends - now), self._network)
+            self.is_crowded = self.is_crowded or not (asked or is_idle)
         for question in wanted[:room]:
             known = self._resolver.known(question)
             self._answers[question] = known or Silence(f"no answer from the DNS within {self._timeout:g} s")

@@ -12,16 +12,15 @@ import contextlib
 import logging
 import re
 import tempfile
-from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import IO, TypeVar
 
 from listserv.model.envelope import Reply
 from listserv.net.gate import Limits
 from listserv.net.grammar import TOO_BIG
+from listserv.net.lanes import Lane, Room
 from listserv.net.shares import CHUNK, COMMANDS, Shares
 
 END = b"\r\n.\r\n"
@@ -32,9 +31,6 @@ NO_ROOM = Reply(452, "4.3.1", "Insufficient storage")
 
 TINY = 16_384  # octets; more than most posts have
 SMALL = 262_144  # octets; as much as `Limits.spool_over` leaves in memory anyway
-REMEMBERED = 60.0  # seconds after which what somebody has had counts half
-NETWORKS = 4_096  # that are remembered
-
 _NEXT_FIELD = re.compile(rb"\r\n(?![ \t])")
 T = TypeVar("T")
 Turn = Callable[[], Awaitable[None]]
@@ -149,15 +145,6 @@ class Head:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Octets of memory that somebody has; `network` as `Budget.take` was told, `since` by the loop's clock."""
-
-    octets: int
-    network: str | None
-    since: float
-
-
 class Budget:
     """Octets of messages that may be in memory.
 
@@ -172,7 +159,7 @@ class Budget:
         self.total = total
         self.held = 0
         eighth = max(SMALL, total // 8)
-        self._tiny, self._small, self._large = _Lane(eighth), _Lane(eighth), _Lane(total)
+        self._tiny, self._small, self._large = Lane(eighth), Lane(eighth), Lane(total)
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
 
     async def disk(self, work: Callable[[], T]) -> T:
@@ -192,16 +179,15 @@ class Budget:
     async def take(self, octets: int, network: str | None = None) -> Room:
         """What was taken, to be given back; waits until there is room.
 
-        network  where the client is, as the gate counts; None: we ourselves, who take what is in the way of others
+        network  where the client is, as the gate counts; None: we ourselves
         """
         share = min(octets, self.total)
-        await self._lane(share).take(share, network)
-        return Room(share, network, asyncio.get_running_loop().time())
+        return await self._lane(share).take(share, network)
 
     def give(self, room: Room) -> None:
-        self._lane(room.octets).give(room, asyncio.get_running_loop().time())
+        self._lane(room.share).give(room)
 
-    def _lane(self, share: int) -> "_Lane":
+    def _lane(self, share: int) -> Lane:
         if self.total <= SMALL or share > SMALL:
             return self._large
         return self._tiny if share <= TINY else self._small
@@ -210,77 +196,6 @@ class Budget:
 def _close(file: IO[bytes]) -> None:
     with contextlib.suppress(OSError):  # a full disk: what was not written is not wanted any more
         file.close()
-
-
-class _Lane:
-    """So many octets; where they do not do for all who wait, the network that has had least of them lately is next.
-
-    What it has had is octets times seconds, and a second more for having come: a message whose DNS is silent keeps its
-    room for as long as that may last, and who sends hundreds of them waits for his own, not everybody for them all.
-    The last eighth is for those who have had little, so that they need not even wait until one of these ends.
-    """
-
-    def __init__(self, octets: int) -> None:
-        self._octets = self._free = octets
-        self._waiting: dict[str | None, deque[tuple[int, asyncio.Future[None]]]] = {}  # who came first stands first
-        self._had: dict[str, float] = {}
-        self._halved = 0.0
-
-    async def take(self, share: int, network: str | None) -> None:
-        if not self._waiting and self._fits(share, network):
-            self._enter(share, network)
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(network, deque()).append((share, turn))
-        self._admit()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            self._free += 0 if turn.cancelled() else share  # it may have been our turn
-            self._admit()
-            raise
-
-    def give(self, room: Room, now: float) -> None:
-        if room.network is not None:
-            self._charge(room.network, room.octets * (now - room.since))
-            self._forget(now)
-        self._free += room.octets
-        self._admit()
-
-    def _fits(self, share: int, network: str | None) -> bool:
-        kept = self._octets // 8 if self._turn(network) > self._octets // 4 else 0
-        return share <= self._free - kept or self._free == self._octets
-
-    def _enter(self, share: int, network: str | None) -> None:
-        self._free -= share
-        if network is not None:
-            self._charge(network, share)
-
-    def _charge(self, network: str, octet_seconds: float) -> None:
-        self._had[network] = self._had.get(network, 0.0) + octet_seconds
-
-    def _forget(self, now: float) -> None:
-        if len(self._had) > NETWORKS:
-            self._had.clear()
-        elif now - self._halved > REMEMBERED:
-            self._halved = now
-            self._had = {network: had / 2 for network, had in self._had.items() if had > 1}
-
-    def _admit(self) -> None:
-        while self._waiting:
-            network = min(self._waiting, key=self._turn)
-            share, turn = self._waiting[network][0]
-            if not turn.cancelled() and not self._fits(share, network):
-                return
-            self._waiting[network].popleft()
-            if not self._waiting[network]:
-                del self._waiting[network]
-            if not turn.cancelled():
-                self._enter(share, network)
-                turn.set_result(None)
-
-    def _turn(self, network: str | None) -> float:
-        return -1.0 if network is None else self._had.get(network, 0.0)
 
 
 class Spool:

@@ -2,11 +2,13 @@
 
     resolver = Resolver([("192.0.2.53", 53)], timeout=5.0)
     resolver.known(question)             # from the cache, or None
-    await resolver.find(questions, 5.0)  # then they are known, if only as Silence
+    await resolver.find(questions, 5.0)  # then they are known, if only as Silence, or there was no place to ask them
 
 A server that answers nothing, not even what every resolver knows, is left alone for a minute; when all are, questions
 are answered with Silence at once.  What was seen lately outlives such a time as long as its own TTL allows, so that a
 policy is not forgotten because the DNS is down.
+
+Places for questions are few, and who makes us ask hundreds that nobody answers waits for them himself (`lanes`).
 
 Sources: RFC 1034 §5 (resolvers), RFC 2308 (negative answers), RFC 7766 (TCP after truncation), RFC 8767 (stale answers,
 of which only those inside their TTL are served).
@@ -29,6 +31,7 @@ import dns.rcode
 import dns.resolver
 
 from listserv.mail.lookups import NOTHING, Answer, Known, Question, Silence
+from listserv.net.lanes import Lane
 
 log = logging.getLogger("listserv.dns")
 
@@ -42,6 +45,7 @@ MAX_ENTRIES = 20_000
 MAX_OCTETS = 16_000_000
 _AT_ONCE = 1_000  # questions under way, each with a socket
 _AT_ONCE_BELOW = 50  # of them about one domain: whoever owns a silent one cannot take all places
+_WAITING = 2  # the part of a question's time in which it has to get a place, so that there is some for the answer
 _DATAGRAM = 65_535  # octets
 _PATIENCE = (1 / 3, 1 / 2)  # of the time for a question: two rounds over all servers, because datagrams get lost
 _MISSES = 2  # silences in a row, the probe's too, that make a server dead
@@ -77,7 +81,7 @@ class Server:
 class Crowd:
     """Questions about one domain."""
 
-    places: asyncio.Semaphore
+    places: Lane
     waiting: int = 0
 
 
@@ -90,8 +94,9 @@ class Resolver:
         self._clock = clock
         self._cache: dict[Question, Entry] = {}
         self._octets = 0
-        self._asking: dict[Question, asyncio.Task[None]] = {}
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._asking: dict[tuple[Question, str | None], asyncio.Task[bool]] = {}  # by question and who wants to know
+        self._placed: dict[Question, asyncio.Task[bool]] = {}  # those of them that have a place
+        self._places = Lane(_AT_ONCE)
         self._crowds: dict[str, Crowd] = {}
 
     def known(self, question: Question) -> Known | None:
@@ -99,14 +104,18 @@ class Resolver:
         entry = self._cache.get(question)
         return entry.known if entry is not None and entry.fresh > self._clock() else None
 
-    async def find(self, questions: Iterable[Question], timeout: float) -> None:
+    async def find(self, questions: Iterable[Question], timeout: float, network: str | None = None) -> bool:
         """Ask what is not known, all at the same time; back when all is known, or after `timeout` seconds.
 
-        What takes longer goes on and is known later.
+        What takes longer goes on and is known later.  False: there was no place to ask something, which says nothing
+        about who would have answered.
+
+        network  who makes us ask, as the gate counts
         """
-        tasks = [self._task(question) for question in set(questions) if self.known(question) is None]
+        tasks = {each: self._task(each, network) for each in set(questions) if self.known(each) is None}
         if tasks:
-            await asyncio.wait(tasks, timeout=max(0.0, timeout))
+            await asyncio.wait(tasks.values(), timeout=max(0.0, timeout))
+        return all(task.result() if task.done() else self._placed.get(each) is task for each, task in tasks.items())
 
     async def close(self) -> None:
         tasks = [*self._asking.values(), *(each.probe for each in self._servers if each.probe)]
@@ -114,38 +123,52 @@ class Resolver:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _task(self, question: Question) -> asyncio.Task[None]:
-        task = self._asking.get(question)
+    def _task(self, question: Question, network: str | None) -> asyncio.Task[bool]:
+        """One for all who want to know, but that nobody waits for a place behind a crowd that wants to know it too."""
+        key = question, network
+        task = self._placed.get(question) or self._asking.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._find(question), name=f"dns {question.name}")
-            self._asking[question] = task
-            task.add_done_callback(lambda _: self._asking.pop(question, None))
+            task = asyncio.get_running_loop().create_task(self._find(question, network), name=f"dns {question.name}")
+            self._asking[key] = task
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
         return task
 
-    async def _find(self, question: Question) -> None:
+    async def _find(self, question: Question, network: str | None) -> bool:
+        """False: there was no place, and nothing was asked."""
         name = _name(question.name)
         if name is None:
             self._keep(question, NOTHING, NEGATIVE_AT_MOST)
-            return
-        query = dns.message.make_query(name, question.kind, use_edns=0, payload=1_232)
+            return True
         known: Known = Silence(f"no answer from the DNS within {self._timeout:g} s")
-        ttl = SILENCE_KEPT
+        ttl, placed = SILENCE_KEPT, False
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._timeout), self._place(question.name):
+            async with asyncio.timeout(self._timeout / _WAITING) as patience, self._place(question, network):
+                placed = True
+                if self.known(question) is not None:
+                    return True
+                patience.reschedule(asyncio.get_running_loop().time() + self._timeout)
+                query = dns.message.make_query(name, question.kind, use_edns=0, payload=1_232)
                 known, ttl = await self._ask(query, question)
-        self._keep(question, known, ttl)
+        if placed:
+            self._keep(question, known, ttl)
+        return placed
 
     @asynccontextmanager
-    async def _place(self, name: str) -> AsyncIterator[None]:
+    async def _place(self, question: Question, network: str | None) -> AsyncIterator[None]:
         """Wait for a place among the questions about this domain, and among all."""
-        labels = name.split(".")
+        me = asyncio.current_task()
+        assert me is not None
+        labels = question.name.split(".")
         domain = ".".join(labels[-4:] if labels[-1] == "arpa" else labels[-2:])
-        crowd = self._crowds.setdefault(domain, Crowd(asyncio.Semaphore(_AT_ONCE_BELOW)))
+        crowd = self._crowds.setdefault(domain, Crowd(Lane(_AT_ONCE_BELOW)))
         crowd.waiting += 1
         try:
-            async with crowd.places, self._places:
+            async with _taken(crowd.places, network), _taken(self._places, network):
+                self._placed[question] = me
                 yield
         finally:
+            if self._placed.get(question) is me:
+                del self._placed[question]
             crowd.waiting -= 1
             if not crowd.waiting:
                 del self._crowds[domain]
@@ -223,6 +246,15 @@ class Resolver:
         self._octets += octets
         while len(self._cache) > MAX_ENTRIES or self._octets > MAX_OCTETS:
             self._octets -= self._cache.pop(next(iter(self._cache))).octets
+
+
+@asynccontextmanager
+async def _taken(places: Lane, network: str | None) -> AsyncIterator[None]:
+    room = await places.take(1, network)
+    try:
+        yield
+    finally:
+        places.give(room)
 
 
 def system() -> list[tuple[str, int]]:

@@ -20,8 +20,9 @@ from aiosmtpd.smtp import TLSSetupException
 from listserv.model.envelope import Envelope, Reply
 from listserv.net import grammar, replies
 from listserv.net.connection import Act, Connection
-from listserv.net.content import Room, Spool, receive
+from listserv.net.content import Spool, receive
 from listserv.net.gate import network_of
+from listserv.net.lanes import Room
 
 SURPLUS = 1000  # recipients beyond the limit of one transaction; whoever goes on after so many refusals is to blame
 

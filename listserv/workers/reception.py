@@ -38,6 +38,9 @@ GUESSING = Reply(450, "4.7.1", "too many confirmations that do not exist came fr
 OVERLOADED = Reply(452, "4.3.1", "more mail is waiting than we can take; please try again later")
 UNREADABLE = Reply(554, "5.6.0", "this message cannot be read")
 UNANSWERED = Reply(451, "4.3.1", "the database does not answer; please try again later")
+UNASKED = Reply(
+    451, "4.4.3", "too many questions to the DNS are open to find out who wrote this; please try again later"
+)
 NO_SPACE = Reply(452, "4.3.1", "not enough space; please try again later")
 
 
@@ -120,9 +123,11 @@ class Reception:
         self._count()
         read = await self._read(envelope, content)
         if isinstance(read, Reply):
-            return [read] * (len(envelope.rcpt_to) if envelope.peer.lmtp else 1)
+            return _to_all(envelope, read)
         if self._authenticator is not None:
             evidence = await self._authenticator.check(read.message, read.author, envelope)
+            if evidence is None:
+                return _to_all(envelope, UNASKED)
             envelope = replace(envelope, evidence=evidence)
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
@@ -130,7 +135,7 @@ class Reception:
                 return await self._db.write(self._take, ends, envelope, read)
         except (TimeoutError, TooLate):
             log.error("the database does not answer: a message of %d octets is not taken", len(content))
-            return [UNANSWERED] * (len(envelope.rcpt_to) if envelope.peer.lmtp else 1)
+            return _to_all(envelope, UNANSWERED)
 
     def _take(self, tx: Tx, ends: float, envelope: Envelope, read: Reading) -> Sequence[Reply]:
         """Not what its sender was told to keep while it waited for a writer."""
@@ -181,3 +186,7 @@ class Reception:
         if await self._db.read(queue.longer_than, schema.deliveries, CROWDED):
             return OVERLOADED
         return None
+
+
+def _to_all(envelope: Envelope, reply: Reply) -> Sequence[Reply]:
+    return [reply] * (len(envelope.rcpt_to) if envelope.peer.lmtp else 1)

@@ -17,7 +17,7 @@ TEXT = b"Shall we walk?\r\n"
 
 @dataclass
 class Checks:
-    """`say` gives the evidence of a message from this peer."""
+    """`say` gives the evidence of a message from this peer; `hear` None where there was no place to ask."""
 
     authenticator: Authenticator
     resolver: Resolver
@@ -33,6 +33,19 @@ class Checks:
         **peer: object,
     ) -> Evidence:
         """`mail_from` None: the author's address."""
+        found = await self.hear(content, mail_from, ip=ip, at=at, **peer)
+        assert found is not None
+        return found
+
+    async def hear(
+        self,
+        content: bytes,
+        mail_from: str | None = None,
+        *,
+        ip: str | None = None,
+        at: datetime | None = None,
+        **peer: object,
+    ) -> Evidence | None:
         parsed = message.parse(content)
         author = message.author(parsed)
         sender = str(author.address) if mail_from is None and isinstance(author, message.Author) else mail_from or ""

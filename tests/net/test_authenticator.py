@@ -306,3 +306,23 @@ async def test_no_resolver_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
         evidence = await here.say(letter())
         assert (evidence.proof, evidence.dmarc_policy) == (UNKNOWN, DmarcPolicy.UNKNOWN)
         assert evidence != Evidence()
+
+
+async def test_a_crowd_of_questions_makes_nobody_believed(dns: Nameserver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many names are under one that is nobody's, as co.uk is: whoever has one may not hide what another publishes."""
+    monkeypatch.setattr(resolver, "_AT_ONCE_BELOW", 8)
+    dns.zone("""
+        victim.co.example         TXT  "v=spf1 ip4:192.0.2.1 -all"
+        _dmarc.victim.co.example  TXT  "v=DMARC1; p=reject"
+    """)
+    dns.mute |= {f"evil{n}.co.example" for n in range(40)}
+    async with checks(dns, timeout=1.0) as here:
+        crowd = [here.hear(by(f"e@evil{n}.co.example"), ip="203.0.113.9") for n in range(40)]
+        silent = asyncio.gather(*crowd)
+        await asyncio.sleep(0)
+        forged = by("ada@victim.co.example")
+        own, other = await asyncio.gather(here.hear(forged, ip="203.0.113.9"), here.hear(forged, ip="203.0.113.8"))
+        assert other is not None
+        assert other.proof is REFUTED
+        assert own is None or own.proof is REFUTED
+        assert {each.proof if each else None for each in await silent} <= {UNKNOWN, None}

@@ -99,7 +99,7 @@ async def test_a_fault_before_the_hand_over_is_a_451_for_each_recipient_and_ends
     assert [(await client.reply())[:9] for _ in range(2)] == ["451 4.3.0"] * 2
     assert (await client.say("MAIL FROM:<>")).startswith("250 ")
     budget = listener._desk.budget
-    assert (await asyncio.wait_for(budget.take(budget.total), PATIENCE)).octets == budget.total
+    assert (await asyncio.wait_for(budget.take(budget.total), PATIENCE)).share == budget.total
     client.close()
     await listener.stop(1.0)
 

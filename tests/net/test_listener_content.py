@@ -224,7 +224,7 @@ async def test_who_gives_up_waiting_takes_nothing_along():
     budget.give(room)
     late.cancel()  # in the very moment in which it was its turn
     await asyncio.gather(gone, late, return_exceptions=True)
-    assert (await asyncio.wait_for(budget.take(10), PATIENCE)).octets == 10
+    assert (await asyncio.wait_for(budget.take(10), PATIENCE)).share == 10
 
 
 async def test_who_fills_the_memory_waits_for_himself_and_others_do_not_wait_for_him():

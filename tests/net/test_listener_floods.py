@@ -132,7 +132,7 @@ async def test_tiny_messages_do_not_wait_for_large_ones_whose_dns_is_silent():
     async with asyncio.TaskGroup() as tasks:
         large = [tasks.create_task(budget.take(SMALL)) for _ in range(40)]
         await asyncio.sleep(0)
-        assert (await asyncio.wait_for(budget.take(TINY), 5)).octets == TINY
+        assert (await asyncio.wait_for(budget.take(TINY), 5)).share == TINY
         for each in large:
             budget.give(await each)
     budget.close()

@@ -179,7 +179,7 @@ async def test_more_messages_than_memory_wait_for_each_other_and_all_arrive():
         assert {reply[:3] for reply in replies} == {"250"}
         assert here.house.contents == [message] * 8
         assert here.listener._desk.budget.held == 0
-        assert (await here.listener._desk.budget.take(300_000)).octets == 300_000
+        assert (await here.listener._desk.budget.take(300_000)).share == 300_000
 
 
 async def test_a_message_bigger_than_the_memory_passes_alone():

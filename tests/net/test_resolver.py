@@ -217,6 +217,41 @@ async def test_questions_about_a_silent_domain_do_not_take_all_places(
     assert here._crowds == {}
 
 
+@pytest.mark.parametrize(("below", "silent"), [(8, "evil.example"), (100, "evil#.example")], ids=["of a domain", "all"])
+async def test_places_that_a_crowd_waits_for_are_not_for_the_crowd_alone(
+    dns: Nameserver, monkeypatch: pytest.MonkeyPatch, below: int, silent: str
+) -> None:
+    monkeypatch.setattr(module, "_AT_ONCE", 8)
+    monkeypatch.setattr(module, "_AT_ONCE_BELOW", below)
+    dns.mute |= {silent.replace("#", str(n)) for n in range(40)}
+    dns.records["good.evil.example", "TXT"] = ['"here"']
+    dns.mute -= {"evil.example"} if below == 8 else set()
+    dns.mute |= {f"{n}.evil.example" for n in range(40)} if below == 8 else set()
+    questions = [Question(f"{n}.{silent.replace('#', str(n))}", "TXT") for n in range(40)]
+    async with resolving(dns, timeout=9.0) as here:
+        flood = asyncio.create_task(here.find(questions, 0.5, "crowd"))
+        await asyncio.sleep(0)
+        began = asyncio.get_running_loop().time()
+        assert await here.find([Question("good.evil.example", "TXT")], 9.0, "other")
+        assert here.known(Question("good.evil.example", "TXT")) == Answer((b"here",))
+        assert asyncio.get_running_loop().time() - began < 0.5
+        assert await flood is False  # most of its questions have no place yet
+
+
+async def test_what_nobody_was_asked_is_not_remembered_as_silence(
+    dns: Nameserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_AT_ONCE", 1)
+    dns.mute.add("evil.example")
+    async with resolving(dns, timeout=0.3) as here:
+        silent = [Question(f"{n}.evil.example", "TXT") for n in range(5)]
+        answered = await asyncio.gather(*(here.find([each], 5.0, "crowd") for each in [*silent, A_TXT]))
+        assert (answered[0], answered[-1]) == (True, False)
+        assert isinstance(here.known(silent[0]), Silence)
+        assert here.known(A_TXT) is None
+        assert here._placed == here._asking == {}
+
+
 async def test_nobody_waits_longer_than_he_said(dns: Nameserver) -> None:
     dns.delay = 1.0
     loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ a domain with everything a domain can have.  The same mails from the right peopl
 another path, all work: they are the second half of this module.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ import pytest
 from sqlalchemy import select
 
 from listserv.model.group import Group
+from listserv.net import resolver
 from listserv.store import schema
 from listserv.store.db import Tx
 from tests.kit.house import House, house, mail, read, signed
@@ -523,3 +525,28 @@ async def test_a_bounce_of_our_own_copy_is_charged_once_a_day(url: str, folder: 
         member = at.here.member(at.walkers, ADA)
         assert member is not None
         assert member.bounces == 1
+
+
+async def test_a_crowd_of_questions_to_the_dns_hides_no_forgery(
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a victim and a forger whose names stand below the same two labels, and only so many questions about those
+    monkeypatch.setattr(resolver, "_AT_ONCE_BELOW", 4)
+    with nameserver() as dns:
+        dns.zone("""
+            ada.co.example         TXT  "v=spf1 ip4:127.0.0.1 -all"
+            _dmarc.ada.co.example  TXT  "v=DMARC1; p=reject"
+        """)
+        dns.mute |= {f"eve{n}.co.example" for n in range(12)}
+        async with house(url, folder, dns=dns) as here:
+            here.group(WALKERS, ["ada@ada.co.example"])
+            # when all that can be asked is asked about names whose servers say nothing
+            silent = (f"e@eve{n}.co.example" for n in range(12))
+            crowd = [here.send(eve, WALKERS, mail(eve, WALKERS, "hush"), ip=ELSEWHERE) for eve in silent]
+            forged = here.send(EVE, WALKERS, mail("ada@ada.co.example", WALKERS, "It was me"), ip=ELSEWHERE)
+            *_, answer = await asyncio.gather(*crowd, forged)
+            # then it is not taken for hers, though nobody could be asked
+            assert answer.startswith("451 4.4.3") or "held until ada@ada.co.example has confirmed" in answer
+            assert "accepted" in await here.send(
+                "ada@ada.co.example", WALKERS, mail("ada@ada.co.example", WALKERS, "I")
+            )
