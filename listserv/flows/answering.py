@@ -37,12 +37,10 @@ def help(act: Act, group: Group | None, envelope: Envelope, reading: Reading) ->
     key, token = author.address.key, ""
     member = accounts.member(act.tx, group.id, key) if group else None
     is_proven = by.proof is Proof.PROVEN
-    if not is_proven and objecting.objects(act, key):
-        return RECEIVED
     if is_proven:
         if not budgeting.once_a_day(act, "help", f"{group.id if group else 0} {key}"):
             return RECEIVED
-    elif not budgeting.affords(act, author.address, by):
+    elif not budgeting.affords(act, author.address, by):  # whoever is named, and whether he objects
         return asking.reply(asking.Busy(), author.address, by)
     elif objecting.may_write(act, key):
         id = group.id if group else None

@@ -12,6 +12,9 @@ A *wish* becomes a request, and a mail names it; a yes to that mail does what it
 * a question that nobody answers takes what waits behind it with it, and a no ends that (`objecting`).
 
 The askers have budgets, too (`budgeting`).  Nothing that an asker wrote is in a question.
+
+Whoever proves nothing hears one answer, whatever came of it: neither what SMTP says nor what it costs him tells
+whether somebody is a member, was asked before, or wants no mail.  The owner of the mailbox reads that in his own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,6 +67,11 @@ class Waits:
 
 
 @dataclass(frozen=True, slots=True)
+class Idle:
+    """There is nothing to ask: it is so already, or is no matter of this mailbox."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unwanted:
     """No question may go there: its owner wants none, or has not answered the last one for less than a month."""
 
@@ -80,7 +88,7 @@ class Refuted:
     why: str
 
 
-Outcome = Asked | Pending | Waits | Unwanted | Busy | Refuted
+Outcome = Asked | Pending | Waits | Idle | Unwanted | Busy | Refuted
 
 
 def ask(act: Act, address: Address, wish: Wish, by: Party, *, language: str = "", answers: str = "") -> Outcome:
@@ -95,11 +103,13 @@ def ask(act: Act, address: Address, wish: Wish, by: Party, *, language: str = ""
 def ask_all(
     act: Act, address: Address, wishes: Sequence[Wish], by: Party, *, language: str = "", answers: str = ""
 ) -> Outcome:
-    """The same for several wishes of one message, in one mail."""
+    """The same for several wishes of one message, in one mail; without any it costs the same."""
     if by.proof is Proof.REFUTED:
         return Refuted(by.why)
     if not budgeting.affords(act, address, by):
         return Busy()
+    if not wishes:
+        return Idle()
     if by.proof is Proof.PROVEN:
         made = [_request(act, address, wish, language) for wish in wishes]
         _send(act, address, made, Action.CONFIRM, answers)
@@ -110,8 +120,12 @@ def ask_all(
 def reply(outcome: Outcome, address: Address, by: Party, instead: str = "") -> Reply:
     """What SMTP says of it; `instead` is another way, for whom we cannot ask.
 
+    Who is not proven hears the same of all that depends on whose mailbox it is.
     A peer that we trust is told yes: a refusal would become a bounce to whom From names.
     """
+    if by.proof is not Proof.PROVEN and not isinstance(outcome, Busy | Refuted):
+        one = f"received; a mail to {address} asks what is to be confirmed, unless one went there lately{instead}"
+        return Reply(250, "2.0.0", one)
     match outcome:
         case Asked():
             return Reply(250, "2.0.0", f"please answer the mail that goes to {address}")
@@ -119,6 +133,8 @@ def reply(outcome: Outcome, address: Address, by: Party, instead: str = "") -> R
             return Reply(250, "2.0.0", f"please answer the mail that went to {address}")
         case Waits():
             return Reply(250, "2.0.0", f"our next mail to {address} asks this, once the one before is answered")
+        case Idle():
+            return RECEIVED
         case Unwanted():
             said = Reply(550, "5.7.1", f"we cannot write to {address} at present, nothing has changed{instead}")
         case Busy():

@@ -14,7 +14,7 @@ from typing import Any
 from listserv.access_log import events
 from listserv.flows import answering, asking, budgeting, notifying, obeying
 from listserv.flows.agreeing import Effect, Yes
-from listserv.flows.asking import Asked, Pending, Waits, Wish
+from listserv.flows.asking import Asked, Idle, Pending, Waits, Wish
 from listserv.flows.budgeting import Party
 from listserv.flows.notifying import Letter
 from listserv.flows.obeying import HAS_OWN_MAIL, NotDone, Outcome, Wanted, Writer
@@ -97,14 +97,19 @@ def _has_sense(asked: Request) -> bool:
 
 
 def _ask(act: Act, group: Group | None, envelope: Envelope, reading: Reading, asked: Request, by: Party) -> Reply:
-    """One question about all that is more than harmless; without any, help, as at its own door."""
+    """One question about all that is more than harmless; without any, help, as at its own door.
+
+    The answer of SMTP is that of a question in any case: it says nothing about who is a member.
+    """
     assert isinstance(reading.author, Author)
     address = reading.author.address
+    if not by.trusted and (closed := _closed(act, group, address, asked.commands)):
+        return Reply(550, "5.7.1", f"{address} cannot join {closed.address} by mail")
     wishes = _wishes(act, group, address, asked.commands)
-    if not wishes:
-        if not asked.commands or any(isinstance(command, HARMLESS) for command in asked.commands):
-            return answering.help(act, group, envelope, reading)
-        return _impossible(act, group, reading, asked.commands, by)
+    is_harmless = not asked.commands or any(isinstance(command, HARMLESS) for command in asked.commands)
+    if not wishes and is_harmless:
+        said = answering.help(act, group, envelope, reading)
+        return asking.reply(Idle(), address, by) if said.positive else said
     outcome = asking.ask_all(act, address, wishes, by, answers=reading.message_id)
     if isinstance(outcome, Asked | Waits):
         line = events.commands_asked(
@@ -115,20 +120,20 @@ def _ask(act: Act, group: Group | None, envelope: Envelope, reading: Reading, as
             commands=_verbs(asked.commands),
         )
         journal.write(act.tx, line)
+    elif isinstance(outcome, Idle):
+        _ignored(act, group, reading, "nothing that can be done")
     elif not isinstance(outcome, Pending):
         _ignored(act, group, reading, type(outcome).__name__.lower())
     return asking.reply(outcome, address, by)
 
 
-def _impossible(act: Act, group: Group | None, reading: Reading, commands: Sequence[Command], by: Party) -> Reply:
-    """Nothing that the mailbox could be asked.  Who cannot join hears so where SMTP can say it; nobody is named."""
-    assert isinstance(reading.author, Author)
-    for command in commands:
-        known = obeying.find(act, command.group, group) if isinstance(command, request.Subscribe) else None
-        why = obeying.hindrance(act, known, reading.author.address) if known else ""
-        if known and why not in ("", "in") and not by.trusted:
-            return Reply(550, "5.7.1", f"{reading.author.address} cannot join {known.address} by mail")
-    return _ignored(act, group, reading, "nothing that can be done")
+def _closed(act: Act, group: Group | None, address: Address, commands: Sequence[Command]) -> Group | None:
+    """The first group of those he asks to join, if he asks for nothing else and none of them can be joined by mail."""
+    named = [command.group for command in commands if isinstance(command, request.Subscribe)]
+    known = [obeying.find(act, name, group) for name in named]
+    if len(named) < len(commands) or any(each is None or not obeying.is_shut(act, each, address) for each in known):
+        return None
+    return known[0] if known else None
 
 
 def _wishes(act: Act, group: Group | None, address: Address, commands: Sequence[Command]) -> list[Wish]:

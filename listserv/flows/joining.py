@@ -13,7 +13,7 @@ from listserv.access_log import events
 from listserv.access_log.line import Way
 from listserv.flows import asking, budgeting, consenting, holding, notifying, objecting
 from listserv.flows.agreeing import Effect, Yes
-from listserv.flows.asking import Asked, Outcome, Refuted, Waits, Wish
+from listserv.flows.asking import Asked, Idle, Outcome, Refuted, Waits, Wish
 from listserv.flows.budgeting import Party
 from listserv.flows.consenting import Facts
 from listserv.flows.notifying import Letter, To
@@ -33,6 +33,7 @@ from listserv.texts import one_line
 
 UNDO_WITHIN = timedelta(days=14)
 ABOUT_LONGEST = 200  # characters of a name, region or country
+_SO_ALREADY = {"subscribe": "a member already", "unsubscribe": "not a member"}  # why a door had nothing to ask
 UNWANTED = "never wants to be written to again, and only a mail that is proven to be his takes that back"
 
 
@@ -257,14 +258,12 @@ def asked_to_leave(act: Act, group: Group, envelope: Envelope, reading: Reading,
     author = reading.answerable(act.site.domains)
     if author is None:
         return _ignored(act, group, reading, "unsubscribe", reading.robot or "not to be answered")
-    member = accounts.member(act.tx, group.id, author.address.key)
-    if member is None:
-        return _ignored(act, group, reading, "unsubscribe", "not a member")
-    if envelope.proof is Proof.PROVEN:
+    member, by = accounts.member(act.tx, group.id, author.address.key), budgeting.party(envelope, reading)
+    if member is not None and envelope.proof is Proof.PROVEN:
         leave(act, group, member)
         return RECEIVED
-    by = budgeting.party(envelope, reading)
-    outcome = asking.ask(act, author.address, Wish(Action.LEAVE, group), by, answers=reading.message_id)
+    wishes = [Wish(Action.LEAVE, group)] if member else []
+    outcome = asking.ask_all(act, author.address, wishes, by, answers=reading.message_id)
     return _answered(act, group, reading, "unsubscribe", outcome, by)
 
 
@@ -296,14 +295,16 @@ def returned(act: Act, yes: Yes) -> Effect:
 
 def _already(act: Act, group: Group, reading: Reading, member: Member, by: Party) -> Reply:
     """The member is told so, once a day; what nobody proven asked for is his mail of the day over all groups."""
-    if by.proof is Proof.PROVEN:
-        may = budgets.first_today(act.tx, group.id, "already", member.key, act.now)
-    else:
-        may = objecting.may_write(act, member.key)
-    if may:
+    assert isinstance(reading.author, Author)
+    outcome = asking.ask_all(act, reading.author.address, [], by)
+    if isinstance(outcome, Idle) and (
+        budgets.first_today(act.tx, group.id, "already", member.key, act.now)
+        if by.proof is Proof.PROVEN
+        else objecting.may_write(act, member.key)
+    ):
         to = notifying.to_member(group, member)
         notifying.send(act, group, to, Letter("already-in", answers=reading.message_id))
-    return RECEIVED
+    return _answered(act, group, reading, "subscribe", outcome, by)
 
 
 def _answered(act: Act, group: Group, reading: Reading, door: str, outcome: Outcome, by: Party) -> Reply:
@@ -313,7 +314,8 @@ def _answered(act: Act, group: Group, reading: Reading, door: str, outcome: Outc
     instead = f"; the List-Unsubscribe of any post leaves at once, {owner}" if door == "unsubscribe" else f"; {owner}"
     said = asking.reply(outcome, reading.author.address, by, instead)
     if said.positive and not isinstance(outcome, Asked | Waits):
-        _ignored(act, group, reading, door, type(outcome).__name__.lower())
+        why = _SO_ALREADY[door] if isinstance(outcome, Idle) else type(outcome).__name__.lower()
+        _ignored(act, group, reading, door, why)
     return said
 
 

@@ -211,14 +211,23 @@ def _subscribe(act: Act, writer: Writer, command: request.Subscribe, scope: Grou
 
 def hindrance(act: Act, group: Group, address: Address) -> str:
     """Why this person cannot ask to join, "" when he can."""
+    if why := _shut(act, group, address):
+        return why
+    member = accounts.member(act.tx, group.id, address.key)
+    return "in" if member is not None and member.mode is not Mode.NONE else ""
+
+
+def is_shut(act: Act, group: Group, address: Address) -> bool:
+    """Whether nobody of this address could join by mail, be he a member or not."""
+    return _shut(act, group, address) != ""
+
+
+def _shut(act: Act, group: Group, address: Address) -> str:
     if group.policy.joining in (Joining.INVITE, Joining.CLOSED):
         return "closed"
     if groups.is_banned(act.tx, group.id, address.key):
         return "banned"
-    if act.site.is_ours(address):
-        return "ours"
-    member = accounts.member(act.tx, group.id, address.key)
-    return "in" if member is not None and member.mode is not Mode.NONE else ""
+    return "ours" if act.site.is_ours(address) else ""
 
 
 def _unsubscribe(act: Act, writer: Writer, command: request.Unsubscribe, scope: Group | None) -> list[Outcome]:
