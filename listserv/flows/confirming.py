@@ -9,7 +9,7 @@ from listserv.flows.agreeing import Deed, Effect, Yes, refuse
 from listserv.flows.notifying import Letter
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
-from listserv.mail import automatic, command, message, tag
+from listserv.mail import command, message, tag
 from listserv.mail.command import Consent
 from listserv.mail.recipient import Door
 from listserv.model.envelope import RECEIVED, Reply
@@ -78,11 +78,7 @@ def _robot(reading: Reading) -> str | None:
     Here a responder's subject or first lines are enough: the cost of a mistake is one more tap, and of the other one a
     member who never said yes.
     """
-    if reading.robot:
-        return reading.robot
-    if automatic.begins_away(reading.message):
-        return "subject of a responder"
-    return "text of a responder" if command.away(reading.plain, reading.html) else None
+    return reading.robot or reading.responder
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from listserv.texts import one_line
 
 UNDO_WITHIN = timedelta(days=14)
 ABOUT_LONGEST = 200  # characters of a name, region or country
+BY_A_PROGRAM = "auto-submitted: auto-generated"  # as mail programs may leave in their user's name (RFC 3834 §5.1)
 _SO_ALREADY = {"subscribe": "a member already", "unsubscribe": "not a member"}  # why a door had nothing to ask
 UNWANTED = "never wants to be written to again, and only a mail that is proven to be his takes that back"
 
@@ -127,8 +128,8 @@ def leave_by_tag(act: Act, group: Group, tag: str) -> bool:
 def asked(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
     """Mail to -subscribe: one question to the mailbox that From names, answered by a mere reply or one tap."""
     author = reading.answerable(act.site.domains)
-    if author is None:
-        return _ignored(act, group, reading, "subscribe", reading.robot or "no single author")
+    if author is None or reading.hidden:
+        return _ignored(act, group, reading, "subscribe", reading.robot or reading.hidden or "no single author")
     by = budgeting.party(envelope, reading)
     if envelope.proof is Proof.REFUTED:
         return _answered(act, group, reading, "subscribe", Refuted(by.why), by)
@@ -252,12 +253,12 @@ def invite(act: Act, group: Group, address: Address, name: str = "", mode: Mode 
 def asked_to_leave(act: Act, group: Group, envelope: Envelope, reading: Reading, tag: str) -> Reply:
     """Mail to -unsubscribe: with a tag, or from a proven member, at once; else a question to the member's mailbox."""
     if tag:
-        if not reading.mail_from:
-            return _ignored(act, group, reading, "unsubscribe", "null-sender")
+        if reading.declared and not reading.declared.startswith(BY_A_PROGRAM):
+            return _ignored(act, group, reading, "unsubscribe", reading.declared)
         return RECEIVED if leave_by_tag(act, group, tag) else Reply(550, "5.1.1", "no such address here")
     author = reading.answerable(act.site.domains)
-    if author is None:
-        return _ignored(act, group, reading, "unsubscribe", reading.robot or "not to be answered")
+    if author is None or reading.hidden:
+        return _ignored(act, group, reading, "unsubscribe", reading.robot or reading.hidden or "not to be answered")
     member, by = accounts.member(act.tx, group.id, author.address.key), budgeting.party(envelope, reading)
     if member is not None and envelope.proof is Proof.PROVEN:
         leave(act, group, member)

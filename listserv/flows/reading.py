@@ -4,10 +4,11 @@ Pure: it happens before the transaction, so that no lock waits for a parser.
 """
 
 import hashlib
+import re
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
-from listserv.mail import automatic, message, mime, trace
+from listserv.mail import automatic, command, message, mime, trace
 from listserv.mail.message import Author, Message, NoAuthor
 from listserv.mail.quoting import unquoted
 from listserv.model.envelope import Envelope, Proof
@@ -16,6 +17,7 @@ MAX_MESSAGE_ID = 998  # octets: RFC 5322 §2.1.1, and what an index takes
 SHORT = 20_000  # bytes; longer posts are never commands that lost their way
 COMMANDS = frozenset({"subscribe", "unsubscribe", "join", "leave", "signoff", "help", "remove", "info", "who", "which"})
 _FIRST = tuple(COMMANDS)
+_ANSWER = re.compile(r"\s*(?:re|aw|antw|sv|vs|rif|ref|odp|rép)\s*[:：]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,24 @@ class Reading:
     @property
     def hops(self) -> int:
         return trace.hops(self.message)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is a reply to something, by its fields or by how its subject begins."""
+        names_one = any(field.name in ("in-reply-to", "references") for field in self.message.fields)
+        return names_one or _ANSWER.match(self.subject) is not None
+
+    @property
+    def responder(self) -> str | None:
+        """Why a responder or a mail system wrote this that does not say so; enough only in an answer to something."""
+        if automatic.begins_away(self.message):
+            return "subject of a responder"
+        return "text of a responder" if command.away(self.plain, self.html) else None
+
+    @property
+    def hidden(self) -> str | None:
+        """The same of a mail that nobody was asked for: who acts of his own accord answers nothing."""
+        return self.responder if self.answers else None
 
     @property
     def command(self) -> str | None:

@@ -89,7 +89,7 @@ _AWAY = re.compile(
 )
 # What mail systems write above a bounce.  Never enough alone.
 _RETURNED = re.compile(
-    r"\W*(?:undeliver(?:able|ed)|returned mail|failure notice|mail delivery|mail system error"
+    r"\W*(?:undeliver(?:able|ed)|returned mail|failure notice|mail (?:delivery|could not be)|mail system error"
     r"|delivery (?:status|fail|warning|notification|report)|message (?:delivery|undeliverable)"
     r"|nicht zustellbar|unzustellbar|zustellung fehlgeschlagen"
     r"|no se (?:puede|ha podido) entregar|non remis|impossible de remettre|échec de (?:la )?remise|non recapitabile"

@@ -137,15 +137,15 @@ def consent(plain: str | None, html: str | None) -> Consent:
 
 
 def away(plain: str | None, html: str | None) -> bool:
-    """Whether a reply begins as a responder's does: that its writer is not there, or that it was made by itself.
+    """Whether a reply begins as a machine's does: its writer is not there, it made itself, or our mail came back.
 
-    One that has a yes on its first line, and nothing else there, was written by somebody.
+    One whose first line is a word of ours, or a rejection, was written by somebody.
     """
     lines = unquoted(plain, html)[:OBJECTIONS_WITHIN]
-    if lines and _bare(lines[0]) in phrases.APPROVE | phrases.YES:
+    if lines and (_bare(lines[0]) in _BY_A_PERSON or _REJECTED.match(lines[0])):
         return False
     said = " ".join(lines).lower().replace("’", "'")
-    return any(phrase in said for phrase in phrases.AWAY)
+    return any(phrase in said for phrase in (*phrases.AWAY, *phrases.RETURNED))
 
 
 def about(plain: str | None, html: str | None) -> Mapping[str, str]:
@@ -181,6 +181,7 @@ def _silent(plain: str | None, html: str | None) -> Nothing | Unclear:
 
 _NEVER = re.compile(rf"(?:{_alternatives(phrases.NEVER_ALONE)})\Z|(?:{_alternatives(phrases.NEVER)})\b")
 _ABOUT = re.compile(rf"[\s*_\-]*({_alternatives(frozenset(phrases.ABOUT))})\s*[:：=]\s*(.+)", re.IGNORECASE)
+_BY_A_PERSON = phrases.APPROVE | phrases.YES | phrases.DISCARD | phrases.UNDO | phrases.REFUSE
 _FIRST_WORD = re.compile(r"\W*(\w+)")
 _SPACE = r"[\s:;,.\-–—*_!/]*"  # between a word of ours and what goes with it
 _REJECTED = re.compile(rf"\W*(?:{_alternatives(phrases.REJECT)})\b{_SPACE}(.*)", re.IGNORECASE)

@@ -288,6 +288,16 @@ AWAY = (
     *("不在にして", "自動返信", "自动回复", "外出中", "休暇中"),
 )
 
+# What mail systems say there of a mail that came back, some of them from an address like a person's.
+RETURNED = (
+    *("could not be delivered", "couldn't be delivered", "was not delivered", "not be delivered to", "undeliverable"),
+    *("delivery failed", "delivery has failed", "delivery failure", "user unknown", "unknown user", "no such user"),
+    *("mailbox is full", "mailbox full", "over quota", "address rejected"),
+    *("konnte nicht zugestellt", "nicht zustellbar", "unzustellbar", "postfach ist voll"),
+    *("pas pu être délivré", "pas pu etre delivre", "pas pu être remis", "no se ha podido entregar"),
+    *("no se pudo entregar", "impossibile recapitare", "non può essere recapitato", "kon niet worden bezorgd"),
+)
+
 # “Never write to me again”: the whole of a line, or how it begins.  Without punctuation; `'` falls away, too.
 NEVER_ALONE = frozenset(
     ("never", "nie", "niemals", "nie wieder", "nie mehr", "nunca", "nunca más", "jamais", "mai più")

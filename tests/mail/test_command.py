@@ -437,7 +437,15 @@ def test_what_somebody_says_about_himself(text: str, said: tuple[str, str, str])
 
 
 @pytest.mark.parametrize(
-    "text", ["I am out of the office.", "Hallo,\n\nich bin bis Montag im Urlaub.", "Automatic reply"]
+    "text",
+    [
+        "I am out of the office.",
+        "Hallo,\n\nich bin bis Montag im Urlaub.",
+        "Automatic reply",
+        "**********\nVotre message n'a pas pu etre delivre a\nuserx@example.com\n**********",
+        "****** Message from the gateway ******\n\nReceived >>> 550 5.1.1 unknown user.\n\nUnable to deliver",
+        "Ihre Nachricht konnte nicht zugestellt werden.",
+    ],
 )
 def test_who_begins_as_a_responder_does_is_away(text: str):
     assert command.away(text, None)
@@ -450,6 +458,8 @@ def test_who_begins_as_a_responder_does_is_away(text: str):
         "yes",
         "Ja!\nIch bin bis Montag im Urlaub.",
         "Yes, I am in!",
+        "reject Your last mail could not be delivered; please send it again",
+        "Discard\nHe is on vacation, this is an automatic reply",
         "> I am out of the office",
         "a\nb\nc\nd\ne\nout of office",
     ],

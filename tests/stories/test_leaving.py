@@ -11,6 +11,8 @@ from listserv.model.address import parse
 from listserv.model.envelope import Envelope, Evidence, Peer, Proof, Reply
 from listserv.model.group import DeliveryStyle, Group, Mode, Role
 from listserv.store import accounts
+from listserv.store.db import Tx
+from tests.kit import responders
 from tests.kit.house import House, house, mail, read, words
 
 ADA = "ada@a.example"
@@ -163,6 +165,46 @@ async def test_a_proven_leave_is_at_once_and_can_be_undone(url: str, folder: Pat
         assert proven(here, "eve@e.example", "walkers-unsubscribe@lists.example").positive
         await here.quiet()
         assert here.inbox("eve@e.example") == []
+
+
+async def test_a_responder_of_hers_neither_joins_nor_leaves_in_her_name(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        group = here.group(WALKERS, [ADA])
+        subscribe, unsubscribe = "walkers-subscribe@lists.example", "walkers-unsubscribe@lists.example"
+        robots = list(responders.all_of_them("Welcome to Walkers", "<welcome.1@lists.example>"))
+        assert len(robots) >= 100
+
+        def come(tx: Tx, author: str, to: str) -> None:
+            name = author.encode()
+            for sender, content in robots:
+                proof = Evidence(Proof.PROVEN)  # as it is: her own server sends them
+                mail_from = sender.replace("nina@n.example", author)
+                envelope = Envelope(mail_from, (to,), Peer("192.0.2.9", "mx.a.example"), here.clock(), evidence=proof)
+                said = reading.read(content.replace(b"nina@n.example", name), envelope, "lists.example")
+                assert all(reply.positive for reply in receiving.take(tx, here.node.site, envelope, said))
+
+        here.node.db.write_now(come, ADA, unsubscribe)
+        here.node.db.write_now(come, BOB, subscribe)
+        # nor by the address that leaves without a question, but for what her own program sent there
+        tag = here.node.site.tags.leave(group.id, here.member(group, ADA).mailbox_id)  # type: ignore[union-attr]
+        at_once = f"walkers-unsubscribe+{tag}@lists.example"
+        for marks in ("auto-replied", "auto-replied (vacation)"):
+            assert (await here.post(ADA, at_once, Auto_Submitted=marks)).startswith("250")
+        assert (await here.send("", at_once, mail(ADA, at_once))).startswith("250")
+        await here.quiet()
+        assert here.members(group) == [ADA]
+        assert here.world.count == 0
+        # while she leaves, whatever she answers to
+        assert (await here.post(ADA, at_once, Auto_Submitted="auto-generated")).startswith("250")
+        assert here.members(group) == []
+
+
+async def test_who_goes_on_vacation_may_say_so_as_she_leaves(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        group = here.group(WALKERS, [ADA])
+        away = mail(ADA, "walkers-unsubscribe@lists.example", "I am on vacation until May.", "Goodbye")
+        await here.hand_in("walkers-unsubscribe@lists.example", away, Evidence(Proof.PROVEN))
+        assert here.members(group) == []
 
 
 async def test_a_refuted_author_neither_joins_nor_leaves_and_nobody_is_asked(url: str, folder: Path) -> None:
