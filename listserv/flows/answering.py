@@ -93,12 +93,14 @@ def tell_refusals(act: Act, reading: Reading, groups: Sequence[Group], refused: 
     """Some recipients took the message, some did not: SMTP has one answer, so a known author gets the rest by mail.
 
     He is known who is a member of any of the groups he wrote to and whose From is not refuted; one such mail a day,
-    about all that refused it.
+    about all that refused it.  Where nothing proves that he wrote it, that is one mail with the word that a post waits.
     """
     author = reading.author_address
     known = ((group, accounts.member(act.tx, group.id, author)) for group in groups)
     group, member = next(((group, member) for group, member in known if member), (None, None))
     if group is None or member is None or reading.robot or reading.proof is Proof.REFUTED:
+        return
+    if reading.proof is not Proof.PROVEN and not objecting.may_tell(act, author):
         return
     if not budgets.first_anywhere(act.tx, group.id, "refused", author, act.now):
         return

@@ -15,6 +15,7 @@ from listserv.store import buckets
 from listserv.store.buckets import Budget
 
 MAIL = Budget(1, timedelta(days=1))  # to one mailbox, whoever caused it
+FATE = Budget(10, timedelta(days=1) / 10)  # to one mailbox: what became of posts that nothing proves to be its own
 NETWORK = Budget(20, timedelta(minutes=6))  # unproven wishes from one address, or one /64
 DOMAIN = Budget(100, timedelta(minutes=1))  # unproven wishes by one domain in the envelope or From
 PERSON = Budget(20, timedelta(minutes=30))  # proven wishes of one author
@@ -80,6 +81,11 @@ def mail_is_left(act: Act, key: str) -> bool:
 def spend_mail(act: Act, key: str) -> bool:
     """True when that was so; from now on it has none for a day."""
     return once_a_day(act, "mail", key)
+
+
+def spend_fate(act: Act, key: str) -> bool:
+    """True while this mailbox may be told what became of posts that nothing proves to be its own."""
+    return buckets.spend(act.tx, _name(act, "fate", key), FATE, act.now)
 
 
 def once_a_day(act: Act, what: str, whose: str) -> bool:

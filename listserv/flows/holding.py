@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from listserv.flows import notifying
+from listserv.flows import notifying, objecting
 from listserv.flows.notifying import Letter
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
@@ -58,11 +58,18 @@ def enter(
 
 
 def to_be_told(act: Act, group: Group, reading: Reading) -> Member | None:
-    """The author, if he is to hear that his post will wait: a member, his From not refuted, his first in a day."""
+    """The author, if he is to hear that his post will wait: a member, his From not refuted, his first in a day.
+
+    Where nothing proves that it is his post, not if he wants no mail, or was told of another one lately.
+    """
+    key = reading.author_address
     if reading.proof is Proof.REFUTED or reading.robot:
         return None
-    lately = holds.any_since(act.tx, reading.author_address, act.now - timedelta(days=1))
-    return None if lately else accounts.member(act.tx, group.id, reading.author_address)
+    if holds.any_since(act.tx, key, act.now - timedelta(days=1)):
+        return None
+    member = accounts.member(act.tx, group.id, key)
+    may = member is not None and (reading.proof is Proof.PROVEN or objecting.may_tell(act, key))
+    return member if may else None
 
 
 def tell_author(act: Act, group: Group, reading: Reading, known: Member | None, reasons: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from listserv.access_log import events
-from listserv.flows import joining, notifying, posting
+from listserv.flows import joining, notifying, objecting, posting
 from listserv.flows.holding import HOLD_FOR, UNDO_FOR
 from listserv.flows.notifying import Letter
 from listserv.flows.site import Act
@@ -128,17 +128,24 @@ def _tell_the_others(act: Act, group: Group, held: Held) -> None:
 def _tell_author(act: Act, group: Group, held: Held, message_id: str, template: str, reason: str = "") -> None:
     """Only a known author is written to: a member whose From was not refuted; else it could be anybody's address."""
     author = accounts.member(act.tx, group.id, held.author)
-    if author is not None and _is_his(act, held):
+    if author is not None and _may_hear(act, held):
         facts = {"held": held, "reason": reason}
         notifying.send(act, group, notifying.to_member(group, author), Letter(template, facts, answers=message_id))
 
 
-def _is_his(act: Act, held: Held) -> bool:
-    """What waited for its author, and he has not said that it is his, may be anybody's."""
+def _may_hear(act: Act, held: Held) -> bool:
+    """What waited for its author, and he has not said that it is his, may be anybody's.
+
+    What nothing proves may be as well, so of that he hears within a budget, and not when he wants no mail.
+    """
     assert held.post_id is not None
     post = posts.get(act.tx, held.post_id)
-    unrefuted = posting.envelope_of(post).proof is not Proof.REFUTED
-    return held.waits_for is WaitsFor.ADMINS and (unrefuted or post.envelope.get("vouched", False))
+    proof = posting.envelope_of(post).proof
+    if held.waits_for is WaitsFor.AUTHOR:
+        return False
+    if proof is Proof.PROVEN or post.envelope.get("vouched", False):
+        return True
+    return proof is Proof.UNKNOWN and objecting.may_tell_fate(act, held.author)
 
 
 def expire(act: Act, limit: int = 100) -> int:

@@ -33,6 +33,16 @@ def may_write(act: Act, key: str, *, is_member: bool = False) -> bool:
     return budgeting.spend_mail(act, key)
 
 
+def may_tell(act: Act, key: str) -> bool:
+    """Whether this mailbox may be told now of mail in its name that nothing proves to be its own: once a day."""
+    return not objects(act, key) and budgeting.once_a_day(act, "told", key)
+
+
+def may_tell_fate(act: Act, key: str) -> bool:
+    """The same of what an admin, or time, made of it: some in a day, however many there were."""
+    return not objects(act, key) and budgeting.spend_fate(act, key)
+
+
 def objects(act: Act, key: str) -> bool:
     """Its owner has said “never write to me again”."""
     return bool(objections.among(act.tx, act.site.tags.hashes("never", key)))

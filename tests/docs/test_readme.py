@@ -199,6 +199,8 @@ def test_the_figures_of_readme_are_those_of_the_code() -> None:
     assert f"at most one in {budgeting.MAIL.every.total_seconds() / 3600:.0f} hours" in said["questions to one mailbox"]
     assert f"void after {objecting.ANSWER_WITHIN.days} days" in said["questions to one mailbox"]
     assert f"then none for {objecting.REST.days} days" in said["questions to one mailbox"]
+    assert f"{budgeting.FATE.burst} about what was decided" in said["notices to one member"]
+    assert budgeting.FATE.burst * budgeting.FATE.every == budgeting.MAIL.every == timedelta(days=1)
     of_a_network = said["unproven requests from one network"]
     assert f"{budgeting.NETWORK.burst} at once" in of_a_network
     assert f"one more every {budgeting.NETWORK.every.seconds // 60} minutes" in of_a_network

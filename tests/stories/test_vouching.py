@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from listserv.flows import budgeting, objecting
 from listserv.flows.confirming import Answer
 from listserv.mail.command import Consent
 from listserv.model.envelope import DmarcPolicy, Evidence, Proof
@@ -300,6 +301,42 @@ async def test_a_refuted_author_hears_nothing_of_refusals_and_decisions(url: str
         await here.answer(ANN, here.notice(ANN), "reject: no")
         await here.quiet()
         assert here.inbox(MIA) == []
+
+
+async def test_who_is_named_by_many_posts_that_nothing_proves_hears_of_few(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        here.group(SAILING, [MIA, OTTO], owner=ANN, moderated=True)
+        here.group(ROWING, [OTTO], owner=ANN)
+        # one of them waits, the next is refused by one of two groups: one word of both
+        for number in range(25):
+            assert "held for the admins" in await forged(here, f"Buy {number}", evidence=SILENT)
+        await here.hand_in([SAILING, ROWING], mail(MIA, SAILING), SILENT)
+        await here.quiet()
+        assert subjects(here, MIA) == ["[sailing] Waiting for an admin: Buy 0"]
+        # nobody decides
+        await here.later(days=14)
+        expired = [each for each in subjects(here, MIA) if "Expired" in each]
+        assert len(expired) == budgeting.FATE.burst < 25
+        # what is proven to be hers she hears of in any case
+        assert "held for the admins" in await forged(here, "Regatta", evidence=GENUINE)
+        assert "Waiting for an admin: Regatta" in subjects(here, MIA)[-1]
+        await here.later(days=14)
+        assert "Expired: Regatta" in subjects(here, MIA)[-1]
+
+
+async def test_who_never_wants_mail_hears_only_of_what_is_proven_to_be_hers(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        here.group(SAILING, [MIA, OTTO], owner=ANN, moderated=True)
+        here.group(ROWING, [OTTO], owner=ANN)
+        here.node.db.write_now(lambda tx: objecting.never_again(here.act(tx), MIA))
+        assert "held for the admins" in await forged(here, evidence=SILENT)
+        await here.answer(ANN, here.notice(ANN), "reject Not here")
+        await here.hand_in([SAILING, ROWING], mail(MIA, SAILING, "Another"), SILENT)
+        await here.quiet()
+        await here.later(days=14)
+        assert here.inbox(MIA) == []
+        assert "held for the admins" in await forged(here, "Regatta", evidence=GENUINE)
+        assert len(here.inbox(MIA)) == 1
 
 
 async def test_a_forged_admin_decides_nothing_and_his_own_mailbox_is_asked_once(url: str, folder: Path) -> None:
