@@ -3,7 +3,7 @@
 Who may is decided before (`commanding`).  A person acts for himself only: for his own places and his own account.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -12,7 +12,6 @@ from listserv.flows import addressing, governing, joining, telling
 from listserv.flows.addressing import AddressAsked, AddressRefused, AddressRemoved, SessionsEnded
 from listserv.flows.asking import Wish
 from listserv.flows.budgeting import Party
-from listserv.flows.governing import Refused
 from listserv.flows.site import Act
 from listserv.flows.telling import DataSent, NotTold, People, Places
 from listserv.model import request, setting
@@ -91,6 +90,13 @@ class NoValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Twice:
+    """This setting was given two values at once; nothing has changed."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class About:
     """What there is to say about a group."""
 
@@ -127,6 +133,7 @@ Outcome = (
     | Nobody
     | Changed
     | NoValue
+    | Twice
     | Places
     | People
     | NotTold
@@ -265,8 +272,11 @@ def _set(act: Act, writer: Writer, name: str, pairs: tuple[tuple[str, str], ...]
     return said
 
 
-def _faults(act: Act, pairs: Iterable[tuple[str, str]]) -> Iterable[NoValue]:
+def _faults(act: Act, pairs: Sequence[tuple[str, str]]) -> Iterable[NoValue | Twice]:
     languages = act.site.texts.languages
+    keys = [key for key, _ in pairs]
+    assert set(keys) <= set(setting.OWN), keys  # nobody makes himself an admin
+    yield from (Twice(key) for key in dict.fromkeys(keys) if keys.count(key) > 1)
     for key, text in pairs:
         if not isinstance(setting.read_member(key, text, languages), Wrong):
             continue
@@ -297,8 +307,12 @@ def _at_places(
 
 
 def _alter(act: Act, group: Group, writer: Writer, pairs: tuple[tuple[str, str], ...]) -> Outcome:
+    """It is so now, if he is in the group; what else could be wrong was found out before (`_faults`)."""
+    if accounts.member(act.tx, group.id, writer.address.key) is None:
+        return NotDone(group, "out")
     done = governing.alter(act, group, writer.address, pairs)
-    return NotDone(group, "out") if isinstance(done, Refused) else Changed(group, pairs)
+    assert isinstance(done, Member), done
+    return Changed(group, pairs)
 
 
 def _which(act: Act, writer: Writer, name: str, scope: Group | None) -> Outcome:

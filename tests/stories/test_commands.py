@@ -148,6 +148,20 @@ async def test_leaving_by_command_is_at_once_with_a_farewell_only(url: str, fold
         assert here.members(group) == [ADA, BOB]
 
 
+async def test_two_values_at_once_are_a_question_and_no_guess(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        here.group(WALKERS, [ADA])
+        before = wishes(here)
+        for text in ("set mode none mode each", "set nomail mail", "set language de language en copies no"):
+            await say(here, text)
+            assert "You have given two values for" in told(here)
+            assert "not a member" not in told(here)
+        assert wishes(here) == before
+        # and who is in no group is told that, whatever else is wrong
+        await say(here, "set nomail", NEW)
+        assert "You are not a member" in told(here, NEW) or "in no group" in told(here, NEW)
+
+
 async def test_nobody_acts_for_somebody_else(url: str, folder: Path) -> None:
     async with house(url, folder) as here:
         group = here.group(WALKERS, [ADA, BOB])

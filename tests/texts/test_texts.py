@@ -210,6 +210,7 @@ def commands(text: str) -> Facts:
         obeying.NoValue("mode", ("each", "none"), is_later=True),
         obeying.NoValue("language", LANGUAGES),
         obeying.NoValue("country"),
+        obeying.Twice("mode"),
         telling.Places(Account(1, text, text, "", NOW), (mailbox(),), ((where, place),)),
         telling.Places(Account(1, "", "", "", NOW), (mailbox(), mailbox()), ()),
         telling.People(where, people, 2),
