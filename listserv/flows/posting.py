@@ -11,13 +11,13 @@ from listserv.access_log import events
 from listserv.flows import holding, vouching
 from listserv.flows.reading import Reading
 from listserv.flows.site import Act
-from listserv.mail import trace
+from listserv.mail import tag, trace
 from listserv.mail.message import Author
 from listserv.model.envelope import UNCHECKED, DmarcPolicy, Envelope, Evidence, Peer, Proof, Reply
 from listserv.model.group import Group
 from listserv.model.post import Accept, Ask, Discard, Hold, HoldState, Reject, WaitsFor
 from listserv.rules import RULES, Facts, Judgement, judge
-from listserv.store import facts, groups, holds, journal, ledger, posts
+from listserv.store import facts, groups, holds, journal, ledger, posts, tokens
 from listserv.store.facts import Known
 from listserv.store.posts import Post
 
@@ -123,6 +123,7 @@ def _facts(act: Act, group: Group, envelope: Envelope, reading: Reading, known: 
         names_the_group=group.address in reading.named,
         recipients=reading.recipients,
         command=reading.command,
+        shows_a_right=bool(reading.rights) and tokens.any_open(act.tx, [tag.digest(each) for each in reading.rights]),
     )
 
 

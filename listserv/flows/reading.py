@@ -8,15 +8,17 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
-from listserv.mail import automatic, command, message, mime, trace
+from listserv.mail import automatic, command, message, mime, tag, trace
 from listserv.mail.message import Author, Message, NoAuthor
 from listserv.mail.quoting import unquoted
 from listserv.model.envelope import Envelope, Proof
 
 MAX_MESSAGE_ID = 998  # octets: RFC 5322 §2.1.1, and what an index takes
+SEARCHED = 200_000  # bytes that are looked through for tokens of ours
 SHORT = 20_000  # bytes; longer posts are never commands that lost their way
 COMMANDS = frozenset({"subscribe", "unsubscribe", "join", "leave", "signoff", "help", "remove", "info", "who", "which"})
 _FIRST = tuple(COMMANDS)
+_RIGHT = re.compile(rf"confirm(?:\+|%2B|/|\.)([a-z2-7]{{{tag.TOKEN_CHARACTERS}}})(?![a-z2-7])", re.IGNORECASE)
 _ANSWER = re.compile(r"\s*(?:re|aw|antw|sv|vs|rif|ref|odp|rép)\s*[:：]", re.IGNORECASE)
 
 
@@ -39,6 +41,7 @@ class Reading:
     key: bytes  # the same for the same post sent again
     plain: str | None  # its text, capped
     html: str | None
+    rights: frozenset[str]  # what may be tokens of ours in it, each meant for one person's eyes
 
     @property
     def content(self) -> bytes:
@@ -121,6 +124,7 @@ def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
         key=_key(parsed, given),
         plain=said.plain,
         html=said.html,
+        rights=_rights(content, said.plain or "", said.html or ""),
     )
 
 
@@ -133,6 +137,12 @@ def read_apart(content: bytes, envelope: Envelope, hostname: str) -> Reading:
 def whole(apart: Reading, content: bytes) -> Reading:
     """With its bytes again."""
     return replace(apart, message=replace(apart.message, raw=content))
+
+
+def _rights(content: bytes, *texts: str) -> frozenset[str]:
+    """In its bytes, where header and attachments are, and in its texts, whatever they are encoded in."""
+    raw = content[:SEARCHED].decode("latin-1")
+    return frozenset(found.lower() for text in (raw, *texts) for found in _RIGHT.findall(text))
 
 
 def _key(parsed: Message, message_id: str) -> bytes:

@@ -15,6 +15,7 @@ from listserv.rules.content import (
     no_explicit_recipient,
     own_loop,
     robot,
+    somebodys_right,
     too_big,
     too_many_hops,
     too_many_recipients,
@@ -38,5 +39,6 @@ RULES: tuple[Rule, ...] = (
     from_another_list,
     no_explicit_recipient,
     too_many_recipients,
+    somebodys_right,
     administrative_words,
 )

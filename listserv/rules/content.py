@@ -48,6 +48,11 @@ def too_many_recipients(facts: Facts) -> Verdict | None:
     return None
 
 
+def somebodys_right(facts: Facts) -> Verdict | None:
+    """“I got this, what is it?”: whoever reads the address or link in it could answer in somebody's name."""
+    return Hold(("it shows a link of ours that acts for one person",)) if facts.shows_a_right else None
+
+
 def administrative_words(facts: Facts) -> Verdict | None:
     """People write “unsubscribe” to everybody; it belongs to one of the group's other doors."""
     if facts.command:

@@ -37,6 +37,7 @@ class Facts:
     names_the_group: bool = True  # in To or Cc
     recipients: int = 1  # in To and Cc
     command: str | None = None  # the administrative word it consists of
+    shows_a_right: bool = False  # a token of ours is in it that still counts for whoever has it
 
 
 Rule = Callable[[Facts], Verdict | None]

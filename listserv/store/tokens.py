@@ -93,6 +93,12 @@ def open_ones(tx: Tx, action: Action, now: datetime) -> list[Token]:
     return [_token(row) for row in tx.execute(young)]
 
 
+def any_open(tx: Tx, digests: Collection[bytes]) -> bool:
+    """Whether one of these can still be redeemed, as far as its state says."""
+    t = tokens.c
+    return tx.execute(select(t.digest).where(t.digest.in_(digests), t.state == "open").limit(1)).first() is not None
+
+
 def end_all(tx: Tx, keys: Collection[str], actions: Collection[Action] = tuple(Action)) -> int:
     """Every open right of these mailboxes ends, and what waits to be asked goes; how many rights."""
     requests.remove_of(tx, keys)

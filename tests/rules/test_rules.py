@@ -142,6 +142,12 @@ TABLE: list[tuple[Rule, dict[str, Any], Verdict | None]] = [
     (content.no_explicit_recipient, {"names_the_group": False}, Hold(("neither To nor Cc names the group",))),
     (content.too_many_recipients, {"recipients": 20}, None),
     (content.too_many_recipients, {"recipients": 21}, Hold(("To and Cc name 21 people, more than 20",))),
+    (content.somebodys_right, {}, None),
+    (
+        content.somebodys_right,
+        {"shows_a_right": True},
+        Hold(("it shows a link of ours that acts for one person",)),
+    ),
     (content.administrative_words, {}, None),
     (
         content.administrative_words,

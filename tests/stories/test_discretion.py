@@ -3,12 +3,14 @@
 What there is to say goes by mail to the mailbox in question, and only its owner reads it.
 """
 
+from base64 import b64encode
 from pathlib import Path
+from textwrap import wrap
 
 import pytest
 
 from listserv.model.envelope import Evidence, Proof
-from tests.kit.house import House, house, mail, read
+from tests.kit.house import House, house, mail, read, words
 
 MEMBER, NOBODY = "mia@m.example", "zoe@z.example"
 OPEN, SHUT = "walkers@lists.example", "council@lists.example"
@@ -98,6 +100,42 @@ async def test_a_refuted_author_is_refused_whoever_he_claims_to_be(url: str, fol
             assert of_member == of_nobody, (to, text)
         await here.quiet()
         assert here.world.count == 0
+
+
+@pytest.mark.parametrize("how", ["quoted", "base64", "html", "attached", "in reply to it"])
+async def test_a_post_that_shows_somebodys_question_waits(url: str, folder: Path, how: str) -> None:
+    """“I got this, what is it?”: whoever reads the link in it could say yes in her name."""
+    async with house(url, folder) as here:
+        here.group(OPEN, [MEMBER, "bob@b.example"])
+        await said(here, MEMBER, "walkers-unsubscribe@lists.example", "")
+        await here.quiet()
+        question = here.notice(MEMBER)
+        quoted = "".join(f"> {line}\r\n" for line in words(question).splitlines())
+        content = mail(MEMBER, OPEN, f"I got this, what is it?\n{quoted}")
+        if how == "base64":
+            body = b64encode(quoted.encode()).decode()
+            content = mail(MEMBER, OPEN, "\n".join(wrap(body, 76)), Content_Transfer_Encoding="base64")
+        elif how == "html":
+            content = mail(MEMBER, OPEN, f"<p>{quoted}</p>", Content_Type="text/html; charset=utf-8")
+        elif how == "attached":
+            head = mail(MEMBER, OPEN, "", Content_Type='multipart/mixed; boundary="b"')
+            parts = (
+                b"--b\r\n\r\nSee below.\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n" + question + b"\r\n--b--\r\n"
+            )
+            content = head + parts
+        elif how == "in reply to it":
+            content = mail(MEMBER, OPEN, "What is this?", In_Reply_To=str(read(question)["Message-ID"]))
+        assert (await here.send(MEMBER, OPEN, content)).startswith("250 2.0.0 held")
+        await here.quiet()
+        (held,) = here.held()
+        assert held.reasons == ("it shows a link of ours that acts for one person",)
+        assert here.inbox("bob@b.example") == []
+        # once it has been answered it is worth nothing to anybody
+        await here.answer(MEMBER, question, "no")
+        await here.quiet()
+        assert (await here.send(MEMBER, OPEN, content.replace(b"Message-ID: <", b"Message-ID: <2"))).startswith(
+            "250 2.0.0 accepted"
+        )
 
 
 async def test_the_member_reads_it_in_his_own_mailbox(url: str, folder: Path) -> None:

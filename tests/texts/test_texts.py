@@ -679,7 +679,7 @@ def _rules_reasons() -> set[str]:
     strangers = Policy(moderated=True, strangers=Strangers.HOLD)
     seen = rules.Facts(
         group=group(strangers), size=1, author=Address("ana", "example.net"), proof=Proof.UNKNOWN,
-        is_from_a_list=True, names_the_group=False, recipients=99, command="unsubscribe",
+        is_from_a_list=True, names_the_group=False, recipients=99, command="unsubscribe", shows_a_right=True,
     )  # fmt: skip
     unclear = replace(seen, author=None, author_fault="From names two people")
     moderated = replace(seen, member=replace(member(), moderated=True))
@@ -690,7 +690,7 @@ def _rules_reasons() -> set[str]:
     every = (seen, unclear, moderated, owners, only, refuted, unproven)
     verdicts = [judge(facts, RULES).verdict for facts in every]
     reasons = {reason for verdict in verdicts if isinstance(verdict, Hold | Ask) for reason in verdict.reasons}
-    assert len(reasons) == 12, reasons
+    assert len(reasons) == 13, reasons
     return reasons | {"an admin decides who joins this group"}
 
 
