@@ -1,5 +1,6 @@
 """A line of the access log: who did what, when and from where, as one JSON object that nothing in it can break."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,6 +12,7 @@ MAX_CHARACTERS = 998  # of one value: RFC 5322 §2.1.1, and a log is no place to
 Value = str | int | bool | tuple[str, ...]
 
 _UNSAFE = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000)]  # controls, line ends, surrogates
+_TAGGED = re.compile(r"([-+](?:confirm|bounces|unsubscribe|leave|signoff)\+)[a-z2-7]+@", re.IGNORECASE)
 _REPLACED = dict.fromkeys(_UNSAFE, "\ufffd")
 
 
@@ -81,4 +83,6 @@ def _safe(value: Value) -> Value:
 
 
 def _text(text: str) -> str:
-    return text[:MAX_CHARACTERS].translate(_REPLACED)
+    """Our own addresses that act for somebody, as senders of what came back, lose what they act by."""
+    plain = text[:MAX_CHARACTERS].translate(_REPLACED)
+    return _TAGGED.sub(r"\1…@", plain) if "+" in plain else plain

@@ -58,8 +58,8 @@ def take(act: Act, group: Group | None, envelope: Envelope, reading: Reading, re
 def set_mode(act: Act, group: Group, envelope: Envelope, reading: Reading, mode: str) -> Reply:
     """Mail to -mail and -nomail: a command without words."""
     author = reading.answerable(act.site.domains)
-    if author is None:
-        return _ignored(act, group, reading, reading.robot or "not to be answered")
+    if author is None or reading.hidden:
+        return _ignored(act, group, reading, reading.robot or reading.hidden or "not to be answered")
     return _perform(act, group, envelope, reading, Request((request.Set("", (("mode", mode),)),)))
 
 

@@ -106,7 +106,7 @@ def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
     said = mime.text_parts(parsed)
     signs = automatic.signs(parsed, envelope.mail_from)
     given = message.message_id(parsed)
-    if len(given.encode()) > MAX_MESSAGE_ID:
+    if len(given.encode()) > MAX_MESSAGE_ID or _RIGHT.search(given):  # a notice of ours, sent on as it is
         given = ""
     return Reading(
         message=parsed,

@@ -3,13 +3,16 @@
 What there is to say goes by mail to the mailbox in question, and only its owner reads it.
 """
 
+import json
 from base64 import b64encode
 from pathlib import Path
 from textwrap import wrap
 
 import pytest
+from sqlalchemy import select
 
 from listserv.model.envelope import Evidence, Proof
+from listserv.store import schema
 from tests.kit.house import House, house, mail, read, words
 
 MEMBER, NOBODY = "mia@m.example", "zoe@z.example"
@@ -136,6 +139,32 @@ async def test_a_post_that_shows_somebodys_question_waits(url: str, folder: Path
         assert (await here.send(MEMBER, OPEN, content.replace(b"Message-ID: <", b"Message-ID: <2"))).startswith(
             "250 2.0.0 accepted"
         )
+
+
+async def test_a_mail_of_ours_that_is_sent_on_as_it_is_leaves_no_token_in_the_log(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        here.group(OPEN, [MEMBER])
+        await here.post(MEMBER, OPEN)
+        await here.quiet()
+        await said(here, MEMBER, "walkers-unsubscribe@lists.example", "")
+        await here.quiet()
+        question = here.notice(MEMBER)
+        token = str(read(question)["Message-ID"]).removeprefix("<confirm.").partition("@")[0]
+        path = next(each.mail_from for each in here.world.envelopes if each.rcpt_to == [MEMBER])
+        tag = path.partition("+")[2].partition("@")[0]
+        # a mailbox sends all its mail on, as it is, with its own sender or with ours
+        for sender in (MEMBER, path, f"walkers-confirm+{token}@lists.example"):
+            for door in (OPEN, "walkers-owner@lists.example", "walkers-request@lists.example"):
+                for content in (question, question.replace(b"Auto-Submitted: auto-replied\r\n", b"")):
+                    assert (await here.send(sender, door, content)).startswith(("250", "550"))
+        await here.quiet()
+        lines = json.dumps(here.log())
+        chosen = select(schema.events.c.message_id)
+        traced = here.node.db.read_now(lambda tx: " ".join(tx.execute(chosen).scalars()))
+        assert "mail.to_owner" in lines
+        assert "walkers-bounces+" in lines
+        assert token not in lines + traced
+        assert tag not in lines
 
 
 async def test_the_member_reads_it_in_his_own_mailbox(url: str, folder: Path) -> None:

@@ -185,6 +185,7 @@ async def test_a_responder_of_hers_neither_joins_nor_leaves_in_her_name(url: str
 
         here.node.db.write_now(come, ADA, unsubscribe)
         here.node.db.write_now(come, BOB, subscribe)
+        here.node.db.write_now(come, ADA, "walkers-nomail@lists.example")
         # nor by the address that leaves without a question, but for what her own program sent there
         tag = here.node.site.tags.leave(group.id, here.member(group, ADA).mailbox_id)  # type: ignore[union-attr]
         at_once = f"walkers-unsubscribe+{tag}@lists.example"
