@@ -141,5 +141,6 @@ def _own_database(settings: Settings) -> None:
 
 def _own(path: Path, mode: int, data_dir: Path) -> None:
     """Made by root, it belongs to whoever owns data_dir."""
-    path.chmod(mode)
+    if path.stat().st_mode & 0o777 != mode:
+        path.chmod(mode)
     files.give_to_owner_of(data_dir, path)

@@ -10,7 +10,7 @@ import click
 from listserv import keyring
 from listserv.cli import checkup, show
 from listserv.cli.checkup import Finding, Status, ok, wrong
-from listserv.cli.main import Place, plain_faults
+from listserv.cli.main import Place, in_words, plain_faults
 from listserv.keyring import Keyring, UnsafeKey
 from listserv.settings import Faults, Settings, find
 
@@ -53,8 +53,13 @@ def _findings(place: Place, no_dns: bool) -> Iterator[Finding]:
     try:
         settings = Settings.load(path, os.environ)
     except Faults as faults:
+        mend = "config/listserv.toml explains every key"
+        if not path.exists():
+            mend = "`listserv init` makes one, or name another with --config PATH"
+        elif not os.access(path, os.R_OK):
+            mend = "run this as a user who may read it"
         for fault in faults.faults:
-            yield wrong("configuration", str(fault), "config/listserv.toml explains every key")
+            yield wrong("configuration", str(fault), mend)
         return
     yield checkup.configuration(path)
     yield from _house(settings, no_dns)
@@ -93,8 +98,10 @@ def _keys(settings: Settings) -> Keyring | Finding:
     try:
         found = keyring.open(folder, settings.site.domains, settings.dkim.selector)
         found.every_key()
-    except (OSError, UnsafeKey) as fault:
+    except UnsafeKey as fault:
         return wrong("DKIM keys", str(fault), f"see to the files in {folder}")
+    except OSError as fault:
+        return wrong("DKIM keys", in_words(fault), f"{folder} and what is in it have to belong to the daemon's user")
     return found
 
 

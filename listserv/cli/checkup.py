@@ -6,6 +6,7 @@ import shutil
 import ssl
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,7 +14,7 @@ from fcntl import LOCK_NB, LOCK_SH, flock
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from listserv.cli.database import bare, passwords
@@ -103,7 +104,7 @@ def database(settings: Settings, now: datetime) -> Findings:
     db = Database(settings.database.url)
     try:
         if fault := is_reachable(db):
-            yield wrong("database", f"{where}: {fault}", "see that it runs and that [database] url is right")
+            yield wrong("database", f"{where}: {fault}", _mend_database(url, fault))
             return
         found = db.read_now(version)
         if found != VERSION:
@@ -124,6 +125,17 @@ def database(settings: Settings, now: datetime) -> Findings:
     yield consent(record)
     yield clock(now, seen.clock)
     yield from conservation(settings)
+
+
+def _mend_database(url: URL, fault: str) -> str:
+    """What to do about a database that cannot be used at all."""
+    if url.get_backend_name() == "sqlite":
+        if "not a database" in fault:
+            return "this file is something else, or broken: restore a backup, or change [database] url"
+        return "its folder has to be there, and folder and file have to belong to the daemon's user"
+    if "does not exist" in fault:
+        return "make the role and an empty database that belongs to it (createuser, createdb), or change [database] url"
+    return "see that it runs and that [database] url is right"
 
 
 def conservation(settings: Settings) -> Findings:
@@ -190,13 +202,14 @@ def _port(what: str, listen: Listen, *, running: bool) -> Finding:
 
 
 def is_running(data_dir: Path) -> bool:
-    """Whether a daemon of any role holds its lock on this folder."""
-    for path in data_dir.glob("daemon-*.lock"):
-        with path.open() as lock:
-            try:
-                flock(lock, LOCK_SH | LOCK_NB)
-            except BlockingIOError:
-                return True
+    """Whether a daemon of any role holds its lock on this folder; False where we may not look."""
+    with suppress(PermissionError):
+        for path in data_dir.glob("daemon-*.lock"):
+            with path.open() as lock:
+                try:
+                    flock(lock, LOCK_SH | LOCK_NB)
+                except BlockingIOError:
+                    return True
     return False
 
 

@@ -115,13 +115,24 @@ def plain_faults() -> Iterator[None]:
     except BrokenPipeError:
         raise  # the reader has enough (`| head`): click ends quietly
     except DBAPIError as fault:
-        raise click.ClickException(f"[database] url: {_first_line(fault.orig)}") from fault
+        raise click.ClickException(f"[database] url: {_first_line(fault.orig)}{_whose(fault.orig)}") from fault
     except (UnsafeKey, NewerDatabase, UnsafeDatabase) as fault:
         raise click.ClickException(str(fault)) from fault
     except OSError as fault:
-        said = fault.strerror or str(fault)
-        named = f"{fault.filename}: {said}" if fault.filename else said
-        raise click.ClickException(named) from fault
+        raise click.ClickException(in_words(fault)) from fault
+
+
+def in_words(fault: OSError) -> str:
+    """Which file it was about, and what was wrong."""
+    said = fault.strerror or str(fault)
+    return f"{fault.filename}: {said}" if fault.filename else said
+
+
+def _whose(fault: BaseException | None) -> str:
+    """What most often is behind it where an SQLite file cannot be opened, or not be written to."""
+    if getattr(fault, "sqlite_errorname", "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+        return "; its folder and its file have to belong to the user who runs this"
+    return ""
 
 
 _LOCKED = "database is locked"  # SQLite's own words

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import socket
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from tests.cli.beside import daemon
 from tests.cli.shell import Shell
 from tests.kit.house import house
 from tests.kit.nameserver import Nameserver, nameserver
+from tests.kit.postgres import Postgres
 from tests.kit.world import World
 
 
@@ -247,3 +250,63 @@ def test_a_clock_that_was_set_back_is_wrong() -> None:
     assert checkup.clock(now, now - timedelta(days=3)).status is Status.OK
     assert checkup.clock(now, None).status is Status.OK
     assert checkup.clock(now, now + timedelta(minutes=5)).status is Status.WRONG
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[None]:
+    """Whoever is root is nobody for a while: root may read everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_that_we_may_not_look_into_has_no_daemon_that_we_know_of(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "data").mkdir(parents=True)
+    closed.chmod(0)
+    with as_somebody_else():
+        assert not checkup.is_running(closed / "data")
+    closed.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("url", "mend"),
+    [
+        ("sqlite:////proc/listserv.db", "its folder has to be there"),
+        ("sqlite:///listserv.toml", "this file is something else"),
+    ],
+)
+def test_a_database_file_that_cannot_be_used_is_mended_as_a_file(ready: Shell, url: str, mend: str) -> None:
+    path = Path(ready.config)
+    path.write_text(path.read_text().replace("sqlite:///listserv.db", url))
+    line = found(ready, "--no-dns")["database"]
+    assert line["status"] == "wrong"
+    assert line["mend"].startswith(mend)
+
+
+def test_a_database_that_is_not_there_is_to_be_made(ready: Shell, server: Postgres) -> None:
+    path = Path(ready.config)
+    path.write_text(path.read_text().replace("sqlite:///listserv.db", server.url("nowhere")))
+    line = found(ready, "--no-dns")["database"]
+    assert line["status"] == "wrong"
+    assert "createdb" in line["mend"]
+
+
+def test_keys_that_cannot_be_read_are_named_in_words(ready: Shell) -> None:
+    key = ready.folder / "dkim" / "lists.example" / "ls1.pem"
+    key.unlink()
+    key.mkdir(mode=0o700)
+    line = found(ready, "--no-dns")["DKIM keys"]
+    assert line["detail"] == f"{key}: Is a directory"
+    assert line["mend"] == f"{ready.folder / 'dkim'} and what is in it have to belong to the daemon's user"
+
+
+def test_a_configuration_that_is_not_there_is_to_be_made(ready: Shell) -> None:
+    Path(ready.config).unlink()
+    line = found(ready)["configuration"]
+    assert line["mend"] == "`listserv init` makes one, or name another with --config PATH"
