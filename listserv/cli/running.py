@@ -15,6 +15,7 @@ from listserv.cli import checkup, show
 from listserv.cli.checkup import Status
 from listserv.cli.main import Place
 from listserv.settings import Faults, Settings, find
+from listserv.store.db import away
 
 if TYPE_CHECKING:
     from listserv.daemon import Daemon
@@ -29,7 +30,10 @@ log = logging.getLogger("listserv")
 
 
 class OneLine(logging.Formatter):
-    """Time (UTC), level, where, what: one line, whatever the message holds; a traceback stands indented below it."""
+    """Time (UTC), level, where, what: one line, whatever the message holds; a traceback stands indented below it.
+
+    Of a database that cannot be used there is one line instead: its traceback says nothing, and comes again and again.
+    """
 
     converter = staticmethod(time.gmtime)
 
@@ -40,7 +44,9 @@ class OneLine(logging.Formatter):
         return show.clean(super().formatMessage(record))
 
     def formatException(self, ei: object) -> str:  # noqa: N802
-        lines = super().formatException(ei).splitlines()  # type: ignore[arg-type]
+        fault = ei[1]  # type: ignore[index]
+        why = away(fault)
+        lines = [f"the database: {why}"] if why else super().formatException(ei).splitlines()  # type: ignore[arg-type]
         return "\n".join(f"    {show.clean(line.expandtabs())}" for line in lines)
 
 

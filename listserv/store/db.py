@@ -57,6 +57,18 @@ _KNOWN = "listserv known"
 
 _COLLISIONS = (OperationalError, IntegrityError)  # deadlock, SQLITE_BUSY, connection lost, a race lost to a unique key
 
+_UNREACHABLE = "08"  # what libpq says of no connection has no code; PostgreSQL's class for it
+_PASSES = (
+    _UNREACHABLE,
+    "53",
+    "57P",
+    "SQLITE_CANTOPEN",
+    "SQLITE_FULL",
+    "SQLITE_IOERR",
+    "SQLITE_READONLY",
+    "SQLITE_BUSY",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
@@ -378,5 +390,20 @@ def is_reachable(database: Database) -> str | None:
     try:
         database.read_now(lambda tx: tx.execute(text("SELECT 1")).scalar_one())
     except DBAPIError as fault:
-        return str(fault.orig).strip().splitlines()[0]
+        return _said(fault)
     return None
+
+
+def away(fault: BaseException | None) -> str | None:
+    """In one line why the database cannot be used at the moment, where that is what went wrong; else None.
+
+    It cannot be reached, is going down, or its disk is full: no fault of our code, and it passes.
+    """
+    if not isinstance(fault, DBAPIError) or not (fault.connection_invalidated or isinstance(fault, OperationalError)):
+        return None
+    code = getattr(fault.orig, "sqlite_errorname", None) or getattr(fault.orig, "sqlstate", None) or _UNREACHABLE
+    return _said(fault) if code.startswith(_PASSES) else None
+
+
+def _said(fault: DBAPIError) -> str:
+    return next(iter(str(fault.orig).strip().splitlines()), type(fault.orig).__name__)

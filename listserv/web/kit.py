@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from listserv.access_log.line import Way, Who
 from listserv.flows.site import Site
-from listserv.store.db import Database
+from listserv.store.db import Database, away
 from listserv.texts import DEFAULT_LANGUAGE
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ _ERRORS = {
     413: "The request is too large for this page.",
     429: "Too many links that are not valid came from your network. Please try again in ten minutes.",
     500: "Something went wrong here.",
+    503: "This server cannot work at the moment.",
 }
 
 
@@ -134,11 +135,11 @@ class Guard:
 
         try:
             await self.app(scope, receive, guarded)
-        except Exception:
+        except Exception as fault:
             if is_started:
                 raise
             log.exception("a page could not be shown (%s)", scope["method"])  # its address may hold a tag
-            await self.kit.error(500)(scope, receive, guarded)
+            await self.kit.error(503 if away(fault) else 500)(scope, receive, guarded)
 
     def _protect(self, headers: MutableHeaders) -> None:
         for name, value in HEADERS.items():

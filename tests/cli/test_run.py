@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from listserv.cli.running import OneLine
+from listserv.store.db import Database
 
 PROGRAM = [sys.executable, "-c", "from listserv.cli.main import main; main()"]
 CONFIG = """
@@ -188,3 +190,26 @@ def test_a_log_record_is_one_line_and_its_traceback_is_indented() -> None:
     assert others
     assert all(line.startswith("    ") for line in others)
     assert os.linesep not in first
+
+
+def logged(url: str, statement: str) -> list[str]:
+    """The lines of the log about a statement that fails."""
+    database = Database(url)
+    try:
+        database.read_now(lambda tx: tx.exec_driver_sql(statement))
+    except DBAPIError:
+        record = logging.LogRecord("listserv", logging.ERROR, "", 1, "the clerk failed", (), sys.exc_info())
+        return OneLine().format(record).splitlines()
+    finally:
+        database.close()
+    raise AssertionError("it did not fail")
+
+
+def test_a_database_that_is_away_is_one_line_of_the_log_and_a_fault_of_ours_is_its_traceback(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    away = logged(f"postgresql+psycopg://x@127.0.0.1:{port}/x", "SELECT 1")
+    assert len(away) == 2
+    assert away[1].startswith("    the database: connection failed: ")
+    ours = logged(f"sqlite:///{tmp_path}/x.db", "SELECT nothing FROM nowhere")
+    assert "Traceback" in ours[1]

@@ -4,13 +4,18 @@ import base64
 import hashlib
 import logging
 import re
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from starlette.requests import Request
 
+from listserv.store.db import Database
+from listserv.web.app import create_app
 from listserv.web.kit import client_ip
-from tests.web.serving import ONE_CLICK, Place, serving
+from listserv.web.server import Pages
+from tests.web.serving import ANYWHERE, NOW, ONE_CLICK, Place, serving
 
 
 async def everything(here: Place) -> list[tuple[str, str, bytes]]:
@@ -148,3 +153,20 @@ async def test_the_access_log_has_the_address_that_the_web_server_saw(tmp_path: 
     async with serving(tmp_path) as here:
         await here.ask("GET", here.links["ada@a.example"], b"", "", "X-Forwarded-For: 1.1.1.1, 198.51.100.1")
         assert [line["ip"] for line in here.logged()] == ["198.51.100.1"]
+
+
+async def test_without_its_database_a_page_says_that_it_passes(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    away = Database(f"postgresql+psycopg://x@127.0.0.1:{port}/x")
+    async with serving(tmp_path) as here:
+        pages = Pages(create_app(here.site, away, lambda: NOW), (ANYWHERE,))
+        await pages.start()
+        try:
+            there = replace(here, pages=pages)
+            said = await there.ask("GET", here.links["ada@a.example"])
+        finally:
+            await pages.stop(5.0)
+            away.close()
+    assert said.status == 503
+    assert "cannot work at the moment" in said.body
