@@ -208,6 +208,10 @@ async def serve(
         if settings is not None:
             daemon.reload(settings)
             log.info("settings, texts and limits are read anew")
+            _name_wrong_texts(node)
+            waiting = node.settings.waits_for_restart(settings)
+            if waiting and (part is None or part.is_main):
+                log.warning("changed, and in force after a restart only: %s", ", ".join(waiting))
 
     def stop() -> None:
         daemon.stop()
@@ -218,12 +222,18 @@ async def serve(
     loop.add_signal_handler(signal.SIGHUP, hang_up)
 
     def is_ready() -> None:
+        _name_wrong_texts(node)
         process.keep_what_is_there()
         ready(daemon)
         if part is None:
             process.notify_systemd("READY=1")
 
     await daemon.run(is_ready)
+
+
+def _name_wrong_texts(node: Node) -> None:
+    for fault in node.site.texts.faults:
+        log.error("a text is not used, but ours in its place: %s", fault)
 
 
 def give_back(tx: Tx, node: Node, *, whole: bool) -> None:

@@ -1,18 +1,20 @@
 """The wording of every notice and page: templates under config/templates/<language>/, one file a text.
 
-A text is looked up in the reader's language, then in English; an operator's own folder
-(`templates/` in data_dir) goes before ours.  A mail template is a Subject line, an empty line, and the
-body; files that begin with `_` are pieces of others.  Missing facts are errors, never empty spots.
+A text is looked up in the reader's language, then in English; an operator's own folder (`templates/` in data_dir) goes
+before ours, but for files in it that cannot be right: those are `faults`.  A mail template is a Subject line, an empty
+line, and the body; files that begin with `_` are pieces of others.  Missing facts are errors, never empty spots.
 
 Facts are data, whoever wrote them: each comes out as one line without control characters and without
 marks that turn the direction of what follows (UAX #9); several lines only by `indented` and `wrapped`.
 In HTML they are escaped besides.
 """
 
+import difflib
 import hashlib
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -26,6 +28,7 @@ from jinja2 import (
     FileSystemLoader,
     StrictUndefined,
     TemplateNotFound,
+    TemplateSyntaxError,
     meta,
     pass_context,
     select_autoescape,
@@ -38,6 +41,7 @@ WIDTH = 72  # characters of a line of ours; facts may be longer
 
 _UNSEEN = re.compile("[\u200b\u200e\u200f\u061c\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SUBJECT = re.compile("^Subject:", re.MULTILINE)
 _GAP = re.compile(r"\n{3,}")
 
 
@@ -66,7 +70,10 @@ class Texts:
         return Texts, (self._folders[:-1],)
 
     def reload(self) -> None:
-        self._environment = _environment(self._folders)
+        self._environment, loader = _environment(self._folders)
+        wrong = {path: why for folder in self._folders[:-1] for path, why in _faults(self._environment, folder)}
+        self._without = loader.without = frozenset(f"{path.parent.name}/{path.name}" for path in wrong)
+        self.faults = tuple(f"{path}{why}" for path, why in wrong.items())
         self._find = cache(self._choose)
         self._mark = cache(self._hash)
 
@@ -116,8 +123,11 @@ class Texts:
 
     def _choose(self, file: str, language: str) -> str:
         names = [f"{language}/{file}", f"{language.partition('-')[0]}/{file}", f"{DEFAULT_LANGUAGE}/{file}"]
-        known = [name for name in names if any((folder / name).is_file() for folder in self._folders)]
+        known = [name for name in names if any((folder / name).is_file() for folder in self._where(name))]
         return known[0] if known else names[-1]
+
+    def _where(self, name: str) -> Sequence[Path]:
+        return self._folders[-1:] if name in self._without else self._folders
 
 
 class _Environment(Environment):
@@ -128,17 +138,29 @@ class _Environment(Environment):
 
 
 class _Loader(FileSystemLoader):
+    """`without`: names that are read from the last folder, ours, only."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        super().__init__([str(folder) for folder in folders])
+        self.ours = FileSystemLoader(str(folders[-1]))
+        self.without: frozenset[str] = frozenset()
+
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         """A piece for both, `_words.txt`, is found as `_words.html` too: under that name it is compiled with escaping.
 
         Macros of a text, called from HTML, would else pass for markup that is escaped already.
         """
         try:
-            return super().get_source(environment, template)
+            return self._source(environment, template)
         except TemplateNotFound:
             if "/_" in template and template.endswith(".html"):
-                return super().get_source(environment, f"{template.removesuffix('.html')}.txt")
+                return self._source(environment, f"{template.removesuffix('.html')}.txt")
             raise
+
+    def _source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        if template in self.without:
+            return self.ours.get_source(environment, template)
+        return super().get_source(environment, template)
 
 
 class _Lines(str):
@@ -147,9 +169,10 @@ class _Lines(str):
     __slots__ = ()
 
 
-def _environment(folders: Sequence[Path]) -> Environment:
+def _environment(folders: Sequence[Path]) -> tuple[Environment, _Loader]:
+    loader = _Loader(folders)
     made = _Environment(
-        loader=_Loader([str(folder) for folder in folders]),
+        loader=loader,
         undefined=StrictUndefined,
         autoescape=select_autoescape(["html"], default_for_string=False),
         trim_blocks=True,
@@ -167,7 +190,43 @@ def _environment(folders: Sequence[Path]) -> Environment:
         "day": day,
         "kind": lambda value: type(value).__name__,
     }
-    return made
+    return made, loader
+
+
+def _faults(environment: Environment, folder: Path) -> Iterator[tuple[Path, str]]:
+    """Files of an operator that cannot be right, and why, as it follows the file's name."""
+    found = sorted(path for path in folder.glob("*/*") if path.suffix in (".txt", ".html"))
+    if not found:
+        return
+    examples = {path.name: path.read_text("utf-8") for path in (templates_folder() / DEFAULT_LANGUAGE).iterdir()}
+    facts = {name for text in examples.values() for name in meta.find_undeclared_variables(environment.parse(text))}
+    for path in found:
+        if why := _fault(environment, path, examples, facts):
+            yield path, why
+
+
+def _fault(environment: Environment, path: Path, examples: Mapping[str, str], facts: AbstractSet[str]) -> str:
+    """ "" when nothing is wrong that can be seen before it is used."""
+    if path.name not in examples and not path.name.startswith("_"):
+        near = difflib.get_close_matches(path.name, examples, 1)
+        return f": no text has this name{f'; did you mean {near[0]}?' if near else ''}"
+    try:
+        source = path.read_text("utf-8")
+        environment.compile(source)
+    except UnicodeDecodeError:
+        return ": is not UTF-8"
+    except OSError as fault:
+        return f": {fault.strerror}"
+    except TemplateSyntaxError as fault:
+        return f", line {fault.lineno}: {fault.message}"
+    if _SUBJECT.search(examples.get(path.name, "")) and not _SUBJECT.search(source):
+        return ": has no line “Subject: …” on top"
+    tree = environment.parse(source)
+    if unknown := sorted(meta.find_undeclared_variables(tree) - facts):
+        return f": no text is told “{unknown[0]}”"
+    pieces = [piece for piece in meta.find_referenced_templates(tree) if piece]
+    missing = [piece for piece in pieces if piece not in examples and not path.with_name(piece).exists()]
+    return f": there is no “{missing[0]}”" if missing else ""
 
 
 def _finish(value: Any) -> Any:

@@ -72,6 +72,7 @@ def _house(settings: Settings, no_dns: bool) -> Iterator[Finding]:
     yield from checkup.database(settings, datetime.now(UTC))
     keys = _keys(settings)
     yield ok("DKIM keys", _named(keys)) if isinstance(keys, Keyring) else keys
+    yield from checkup.texts(settings)
     yield from checkup.ports(settings)
     yield from checkup.processes(settings, datetime.now(UTC))
     yield from checkup.tls(settings)

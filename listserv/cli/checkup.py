@@ -30,7 +30,7 @@ from listserv.store.db import Database, is_reachable
 from listserv.store.engines import UnsafeDatabase
 from listserv.store.schema import VERSION
 from listserv.store.upgrade import version
-from listserv.texts import plural
+from listserv.texts import Texts, plural
 
 NEWEST = 10_000  # rows of the consent record; `db verify` looks at all
 SKEW = timedelta(seconds=60)
@@ -175,6 +175,13 @@ def clock(now: datetime, other: datetime | None) -> Finding:
         detail = f"{shown}, but the database knows of {other.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
         return wrong("clock", detail, "set the clock by NTP (timedatectl set-ntp true)")
     return ok("clock", shown)
+
+
+def texts(settings: Settings) -> Findings:
+    """The operator's own texts, if there are any: those that are wrong are not used."""
+    folder = settings.site.data_dir / "templates"
+    for fault in Texts([folder]).faults:
+        yield wrong("texts", fault, "mend it; until then ours is used")
 
 
 def ports(settings: Settings) -> Findings:

@@ -6,7 +6,7 @@ What owners of groups decide is not here but in the database (`model.group.Polic
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from itertools import combinations
 from pathlib import Path
@@ -48,6 +48,20 @@ PLACES = ("listserv.toml", "var/listserv.toml", "/etc/listserv/listserv.toml")
 NOT_YET: Mapping[str, str] = {
     "relay.mode": 'only that is built; "direct" (MX look-up) is refused',
 }
+
+
+# What a running daemon takes over when it reads its configuration anew.
+AT_ONCE = frozenset(
+    f"smtp.{name}"
+    for name in (
+        "max_message_bytes",
+        "max_recipients",
+        "max_connections",
+        "max_connections_per_address",
+        "idle_timeout_seconds",
+        "session_timeout_seconds",
+    )
+)
 
 
 class UnknownAuthors(StrEnum):
@@ -170,6 +184,16 @@ class Settings:
     def load(cls, path: Path, environ: Mapping[str, str]) -> Self:
         """The file at `path` with what LISTSERV_<SECTION>__<KEY> overrides.  Raises Faults."""
         return read.load(cls, path, environ, _conflicts)
+
+    def waits_for_restart(self, changed: "Settings") -> list[str]:
+        """The keys, as `[smtp] listen`, in which this differs and which a running daemon does not take over."""
+        return [
+            f"[{section.name}] {each.name}"
+            for section in fields(self)
+            for each in fields(getattr(self, section.name))
+            if f"{section.name}.{each.name}" not in AT_ONCE
+            and getattr(getattr(self, section.name), each.name) != getattr(getattr(changed, section.name), each.name)
+        ]
 
     @classmethod
     def default(cls, data_dir: Path, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Self:

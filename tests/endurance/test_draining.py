@@ -143,6 +143,10 @@ async def test_sighup_under_load_drops_nobody_and_no_line_and_a_broken_file_chan
         there.config.write_text("nonsense")
         await hang_up("not read anew")
 
+        # and what needs a restart is said, but changes nothing
+        there.config.write_text(good.replace("[smtp]", '[dkim]\nselector = "other"\n[smtp]\nmax_message_bytes = 54325'))
+        await hang_up("in force after a restart only: [dkim] selector")
+
         # then everybody has been served, by what the last good one says
         assert {answer[:9] for answers in await sending for answer in answers} == {"250 2.0.0"}
         await talking.write(b"the rest\r\n.\r\n")

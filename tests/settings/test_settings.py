@@ -410,3 +410,11 @@ def test_without_a_file_there_is_none(tmp_path, monkeypatch):
 
 def test_every_section_is_a_class_of_its_own():
     assert [field.name for field in fields(Settings)] == list(sections(Settings))
+
+
+def test_what_waits_for_a_restart_is_named_and_what_does_not_is_not(tmp_path):
+    before = Settings.load(write(tmp_path, ""), {})
+    text = '[smtp]\nmax_recipients = 3\nlisten = ["127.0.0.1:2525"]\n[relay]\nhost = "10.0.0.1"\n'
+    after = Settings.load(write(tmp_path, text), {})
+    assert before.waits_for_restart(after) == ["[smtp] listen", "[relay] host"]
+    assert not after.waits_for_restart(after)

@@ -6,6 +6,7 @@ then be taken for a decision, and no line of a question for a no.
 
 import ast
 import re
+import shutil
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -717,3 +718,39 @@ def _names(name: ast.expr, tree: ast.Module, calls: list[ast.Call]) -> Iterator[
                         yield from _names(call.args[names.index(parameter)], tree, calls)
         case _:
             raise AssertionError(f"a template's name that this test cannot read: {ast.dump(name)}")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("welcome.txt", "Subject: {{ nope\n\nHello\n", ", line 3: "),
+        ("welcome.txt", "Subject: x\n\n{{ to | nofilter }}\n", ", line 3: No filter named 'nofilter'"),
+        ("welcome.txt", "Hello\n", ": has no line “Subject: …” on top"),
+        ("welcome.txt", "Subject: Hi {{ grp.title }}\n\nHello\n", ": no text is told “grp”"),
+        ("wlcome.txt", "Subject: Hi\n\nHello\n", ": no text has this name; did you mean welcome.txt?"),
+        ("welcome.txt", "Subject: Hi\n\n{% include '_nose.txt' %}\n", ": there is no “_nose.txt”"),
+        ("page-left.html", "{% block %}", ", line 1: "),
+    ],
+)
+def test_a_wrong_text_of_the_operator_is_named_and_ours_is_used(tmp_path: Path, name: str, text: str, why: str) -> None:
+    (tmp_path / "en").mkdir()
+    (tmp_path / "en" / name).write_text(text)
+    texts = Texts([tmp_path])
+    assert len(texts.faults) == 1
+    assert texts.faults[0].startswith(f"{tmp_path}/en/{name}{why}")
+    assert texts.version("welcome", "en") == Texts().version("welcome", "en")
+    (tmp_path / "en" / name).unlink()
+    texts.reload()
+    assert texts.faults == ()
+
+
+def test_a_wrong_text_in_a_language_that_we_do_not_speak_leaves_english(tmp_path: Path) -> None:
+    (tmp_path / "fr").mkdir()
+    (tmp_path / "fr" / "closed.txt").write_text("Subject: {{\n\nBonjour\n")
+    facts = next(given("closed"))
+    assert Texts([tmp_path]).mail("closed", "fr", **facts) == TEXTS.mail("closed", "en", **facts)
+
+
+def test_all_of_our_own_texts_would_be_right_as_an_operators(tmp_path: Path) -> None:
+    shutil.copytree(templates_folder(), tmp_path / "templates")
+    assert Texts([tmp_path / "templates"]).faults == ()
