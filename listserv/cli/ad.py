@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from listserv.cli import naming, show
-from listserv.cli.main import Place
+from listserv.cli.main import Commands, Place
 from listserv.features import ads as feature
 from listserv.features.ads import Added
 from listserv.flows.site import Act
@@ -20,7 +20,7 @@ from listserv.store.db import Tx
 DATE = click.DateTime(["%Y-%m-%d"])
 
 
-@click.group()
+@click.group(cls=Commands)
 def ad() -> None:
     """Ads: at most one in each post of the groups that take them.
 
@@ -84,7 +84,12 @@ def add(
 @show.json_option
 @click.pass_obj
 def list_(place: Place, as_json: bool) -> None:
-    """All ads.  Example: listserv ad list"""
+    """All ads.
+
+    \b
+    Example:
+      listserv ad list
+    """
     with place.node() as node:
         known = node.db.read_now(ads.everything)
     if as_json:
@@ -99,7 +104,12 @@ def list_(place: Place, as_json: bool) -> None:
 @show.json_option
 @click.pass_obj
 def show_(place: Place, id: int, as_json: bool) -> None:
-    """One ad as its readers see it.  Example: listserv ad show 3"""
+    """One ad as its readers see it.
+
+    \b
+    Example:
+      listserv ad show 3
+    """
     with place.node() as node:
         known = node.db.read_now(ads.get, id)
     if known is None:
@@ -117,7 +127,12 @@ def show_(place: Place, id: int, as_json: bool) -> None:
 @click.argument("ids", type=int, nargs=-1, required=True, metavar="ID…")
 @click.pass_obj
 def pause(place: Place, ids: tuple[int, ...]) -> None:
-    """Show these ads no more until they are resumed.  Example: listserv ad pause 3"""
+    """Show these ads no more until they are resumed.
+
+    \b
+    Example:
+      listserv ad pause 3
+    """
     _each(place, ids, feature.pause, "paused", "was paused already")
 
 
@@ -125,7 +140,12 @@ def pause(place: Place, ids: tuple[int, ...]) -> None:
 @click.argument("ids", type=int, nargs=-1, required=True, metavar="ID…")
 @click.pass_obj
 def resume(place: Place, ids: tuple[int, ...]) -> None:
-    """Show these ads again.  Example: listserv ad resume 3"""
+    """Show these ads again.
+
+    \b
+    Example:
+      listserv ad resume 3
+    """
     _each(place, ids, feature.resume, "runs again", "was running already")
 
 
@@ -133,7 +153,12 @@ def resume(place: Place, ids: tuple[int, ...]) -> None:
 @click.argument("ids", type=int, nargs=-1, required=True, metavar="ID…")
 @click.pass_obj
 def remove(place: Place, ids: tuple[int, ...]) -> None:
-    """Remove these ads and their counts; `pause` keeps them.  Example: listserv ad remove 3"""
+    """Remove these ads and their counts; `pause` keeps them.
+
+    \b
+    Example:
+      listserv ad remove 3
+    """
     _each(place, ids, feature.remove, "removed", "")
 
 
@@ -142,7 +167,12 @@ def remove(place: Place, ids: tuple[int, ...]) -> None:
 @show.json_option
 @click.pass_obj
 def report(place: Place, ids: tuple[int, ...], as_json: bool) -> None:
-    """How often ads were shown, by day (UTC) and group.  Example: listserv ad report 3"""
+    """How often ads were shown, by day (UTC) and group.
+
+    \b
+    Example:
+      listserv ad report 3
+    """
     with place.node() as node:
         for id in ids:
             if node.db.read_now(ads.get, id) is None:

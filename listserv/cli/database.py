@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from listserv import files
 from listserv.cli import show
-from listserv.cli.main import Place, plain_faults
+from listserv.cli.main import Commands, Place, plain_faults
 
 if TYPE_CHECKING:
     from listserv.store.db import Tx
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PAGES = 2000  # of the database copied in one go; writers wait no longer than that takes
 
 
-@click.group()
+@click.group(cls=Commands)
 def db() -> None:
     """The database.
 

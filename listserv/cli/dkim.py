@@ -3,14 +3,14 @@
 import click
 
 from listserv.cli import show
-from listserv.cli.main import Place
+from listserv.cli.main import Commands, Place
 from listserv.keyring import Key, NoNewKey
 from listserv.net import lookup
 from listserv.net.lookup import NoAnswer
 from listserv.node import Node
 
 
-@click.group()
+@click.group(cls=Commands)
 def dkim() -> None:
     """The keys that sign our mail.
 
@@ -26,7 +26,12 @@ def dkim() -> None:
 @show.json_option
 @click.pass_obj
 def show_(place: Place, as_json: bool) -> None:
-    """Every key, and its DNS record as a zone line.  Example: listserv dkim show --json"""
+    """Every key, and its DNS record as a zone line.
+
+    \b
+    Example:
+      listserv dkim show --json
+    """
     with place.node() as node:
         keys = node.keys.every_key()
     if as_json:

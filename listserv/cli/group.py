@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from listserv.cli import naming, show
-from listserv.cli.main import Place
+from listserv.cli.main import Commands, Place
 from listserv.cli.naming import Pair
 from listserv.cli.show import Faults
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Pairs = Sequence[tuple[str, str]]
 
 
-@click.group()
+@click.group(cls=Commands)
 def group() -> None:
     """Groups: make, list, show, change, delete.
 
@@ -109,7 +109,7 @@ def show_(place: Place, name: str, as_json: bool) -> None:
 
 @group.command("set")
 @click.argument("name", metavar="G")
-@click.argument("pairs", type=Pair(), nargs=-1, required=True)
+@click.argument("pairs", type=Pair(), nargs=-1, required=True, metavar="KEY=VALUE…")
 @click.pass_obj
 def set_(place: Place, name: str, pairs: Pairs) -> None:
     """Change settings, at once in force.

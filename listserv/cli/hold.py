@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from listserv.cli import naming, show
-from listserv.cli.main import Place
+from listserv.cli.main import Commands, Place
 from listserv.cli.show import Faults
 from listserv.model.post import HoldKind
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 OPERATORS = "-"  # the group of mail to postmaster, abuse and security
 Said = tuple[bool, str]  # whether it went as asked, and what to say
 
-ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, type=int)
+ids_argument = click.argument("ids", metavar="ID…", nargs=-1, required=True, type=int)
 
 
-@click.group()
+@click.group(cls=Commands)
 def hold() -> None:
     """The moderation queue: list, show, approve, reject, discard, undo.
 

@@ -9,7 +9,7 @@ import click
 
 from listserv.access_log.journal import Record
 from listserv.cli import show
-from listserv.cli.main import Place, plain_faults
+from listserv.cli.main import Commands, Place, plain_faults
 
 _AGO = re.compile(r"([0-9]{1,6})([smhdw])\Z")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -57,7 +57,7 @@ class Network(click.ParamType[str]):
         return str(value)
 
 
-@click.group()
+@click.group(cls=Commands)
 def log() -> None:
     """What people did here: `[access_log] path` and the days before.
 

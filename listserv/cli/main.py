@@ -23,35 +23,49 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-COMMANDS = {
-    "init": "listserv.cli.setting_up:init",
-    "run": "listserv.cli.running:run",
-    "check": "listserv.cli.checking:check",
-    "group": "listserv.cli.group:group",
-    "member": "listserv.cli.member:member",
-    "hold": "listserv.cli.hold:hold",
-    "queue": "listserv.cli.queue:queue",
-    "trace": "listserv.cli.trace:trace",
-    "explain": "listserv.cli.message:explain",
-    "post": "listserv.cli.message:post",
-    "log": "listserv.cli.log:log",
-    "ad": "listserv.cli.ad:ad",
-    "dkim": "listserv.cli.dkim:dkim",
-    "db": "listserv.cli.database:db",
+COMMANDS = {  # where each is, and what `listserv --help` says of it without loading it
+    "init": ("listserv.cli.setting_up:init", "Write listserv.toml, and print the DNS records to publish."),
+    "run": ("listserv.cli.running:run", "Run the daemon, until Ctrl-C or SIGTERM."),
+    "check": ("listserv.cli.checking:check", "What is wrong here, and how to mend it."),
+    "group": ("listserv.cli.group:group", "Groups: create, list, show, set, delete."),
+    "member": ("listserv.cli.member:member", "Members: add, remove, list, show, set, ban, import, export."),
+    "hold": ("listserv.cli.hold:hold", "What waits for an admin: list, show, approve, reject, discard."),
+    "queue": ("listserv.cli.queue:queue", "Mail on its way: status, list, show, retry, drop, pause."),
+    "trace": ("listserv.cli.trace:trace", "Everything that happened to one message."),
+    "explain": ("listserv.cli.message:explain", "What would happen to a message, and why."),
+    "post": ("listserv.cli.message:post", "Hand in a message as if it had come by SMTP."),
+    "log": ("listserv.cli.log:log", "What people did here: search."),
+    "ad": ("listserv.cli.ad:ad", "Ads below posts: add, list, show, pause, remove, report."),
+    "dkim": ("listserv.cli.dkim:dkim", "The keys that sign our mail: show, rotate."),
+    "db": ("listserv.cli.database:db", "The database: backup, upgrade, verify."),
 }
 
 
-class Lazy(click.Group):
+class Commands(click.Group):
+    """A group whose help says of each command a whole sentence."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.says(ctx, name)) for name in self.list_commands(ctx)])
+
+    def says(self, ctx: click.Context, name: str) -> str:
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(limit=1000) if command else ""
+
+
+class Lazy(Commands):
     """A group whose commands are modules."""
+
+    def says(self, ctx: click.Context, name: str) -> str:
+        return COMMANDS[name][1]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        where = COMMANDS.get(cmd_name)
-        if where is None:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, name = where.partition(":")
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
@@ -149,6 +163,14 @@ def _first_line(fault: BaseException | None) -> str:
 @click.pass_context
 def main(ctx: click.Context, config: Path | None) -> None:
     """A mailing-list server: groups that work by e-mail.
+
+    \b
+    First steps, beside the daemon (`listserv run`):
+      listserv group create sailing@lists.example.org --owner ada@example.com --title Sailing
+      listserv member add sailing bob@example.com
+      listserv check
+
+    G is a group's address, or its name alone where only one is called so.  COMMAND --help has examples.
 
     The configuration is --config PATH, else $LISTSERV_CONFIG, else ./listserv.toml, ./var/listserv.toml or
     /etc/listserv/listserv.toml.

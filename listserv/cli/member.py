@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from listserv.cli import naming, rolls, show
-from listserv.cli.main import Place
+from listserv.cli.main import Commands, Place
 from listserv.cli.naming import Pair
 from listserv.cli.rolls import Said
 from listserv.cli.show import Faults
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from listserv.store.db import Tx
 
 
-@click.group()
+@click.group(cls=Commands)
 def member() -> None:
     """Members: add, remove, list, show, record, change, ban, import, export.
 
@@ -38,7 +38,7 @@ member.add_command(rolls.export)
 
 @member.command()
 @click.argument("name", metavar="G")
-@click.argument("addresses", metavar="ADDR...", nargs=-1, required=True)
+@click.argument("addresses", metavar="ADDR…", nargs=-1, required=True)
 @click.option("--confirmed", is_flag=True, help="Consent is on record elsewhere: in at once, and nobody is written to.")
 @click.option("--name", "full_name", default="", help="The person's name; with one ADDR only.")
 @click.option("--mode", type=click.Choice(["each", "none"]), default="each", show_default=True)
@@ -68,7 +68,7 @@ def add(place: Place, name: str, addresses: tuple[str, ...], confirmed: bool, fu
 
 @member.command()
 @click.argument("name", metavar="G")
-@click.argument("addresses", metavar="ADDR...", nargs=-1, required=True)
+@click.argument("addresses", metavar="ADDR…", nargs=-1, required=True)
 @click.pass_obj
 def remove(place: Place, name: str, addresses: tuple[str, ...]) -> None:
     """Take people out of a group.  Nobody is written to.
@@ -156,7 +156,7 @@ def record(place: Place, name: str, address: str, as_json: bool) -> None:
 @member.command("set")
 @click.argument("name", metavar="G")
 @click.argument("address", metavar="ADDR")
-@click.argument("pairs", type=Pair(), nargs=-1, required=True)
+@click.argument("pairs", type=Pair(), nargs=-1, required=True, metavar="KEY=VALUE…")
 @click.pass_obj
 def set_(place: Place, name: str, address: str, pairs: Sequence[tuple[str, str]]) -> None:
     """Change somebody's place in the group, or what is the same in all groups: name, region, country, language.
@@ -189,7 +189,7 @@ def set_(place: Place, name: str, address: str, pairs: Sequence[tuple[str, str]]
 
 @member.command()
 @click.argument("name", metavar="G")
-@click.argument("addresses", metavar="ADDR...", nargs=-1, required=True)
+@click.argument("addresses", metavar="ADDR…", nargs=-1, required=True)
 @click.pass_obj
 def ban(place: Place, name: str, addresses: tuple[str, ...]) -> None:
     """From now on these addresses may neither join nor post; members among them are out.
@@ -212,7 +212,7 @@ def ban(place: Place, name: str, addresses: tuple[str, ...]) -> None:
 
 @member.command()
 @click.argument("name", metavar="G")
-@click.argument("addresses", metavar="ADDR...", nargs=-1, required=True)
+@click.argument("addresses", metavar="ADDR…", nargs=-1, required=True)
 @click.pass_obj
 def unban(place: Place, name: str, addresses: tuple[str, ...]) -> None:
     """Let these addresses join and post again; it makes nobody a member.

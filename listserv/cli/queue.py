@@ -9,7 +9,7 @@ from typing import assert_never
 import click
 
 from listserv.cli import show
-from listserv.cli.main import Place
+from listserv.cli.main import Commands, Place
 from listserv.flows import operating
 from listserv.flows.operating import Done, Id, Over, Result, UnderWay, Unknown
 from listserv.flows.site import Act
@@ -40,7 +40,7 @@ class _Id(click.ParamType[Id]):
 ID = _Id()
 
 
-@click.group()
+@click.group(cls=Commands)
 def queue() -> None:
     """Posts on their way, and copies that wait for their next try.
 
@@ -56,7 +56,11 @@ def queue() -> None:
 @show.json_option
 @click.pass_obj
 def status(place: Place, as_json: bool) -> None:
-    """How much waits, and for which destinations.  Example: listserv queue status --json
+    """How much waits, and for which destinations.
+
+    \b
+    Example:
+      listserv queue status --json
 
     The JSON also has the accounts of all posts and copies, for which it looks at every row.
     """
@@ -98,7 +102,12 @@ def _account(balance: Balance) -> dict[str, int]:
 @show.json_option
 @click.pass_obj
 def list_(place: Place, state: str | None, destination: str, limit: int | None, as_json: bool) -> None:
-    """Deliveries, the next ones first.  Example: listserv queue list --state failed"""
+    """Deliveries, the next ones first.
+
+    \b
+    Example:
+      listserv queue list --state failed
+    """
     most = (limit or None) if limit is not None or as_json else ROWS
     with place.node() as node:
         node.db.read_now(_print, state or "", destination.lower(), most, as_json)
@@ -155,7 +164,12 @@ def _one(tx: Tx, id: Id) -> tuple[Waiting | None, str]:
 @click.option("--all", "everything", is_flag=True, help="Everything that waits for a later try.")
 @click.pass_obj
 def retry(place: Place, ids: tuple[Id, ...], everything: bool) -> None:
-    """Try these deliveries now instead of later; what was set aside goes on.  Example: listserv queue retry --all"""
+    """Try these deliveries now instead of later; what was set aside goes on.
+
+    \b
+    Example:
+      listserv queue retry --all
+    """
     if bool(ids) == everything:
         raise click.UsageError("name deliveries by their ID, or --all")
     with place.node() as node:
@@ -169,7 +183,12 @@ def retry(place: Place, ids: tuple[Id, ...], everything: bool) -> None:
 @click.argument("ids", type=ID, nargs=-1, required=True, metavar="ID…")
 @click.pass_obj
 def drop(place: Place, ids: tuple[Id, ...]) -> None:
-    """Give these deliveries up; nobody is told.  Example: listserv queue drop 4711"""
+    """Give these deliveries up; nobody is told.
+
+    \b
+    Example:
+      listserv queue drop 4711
+    """
     with place.node() as node:
         _each(place, node, ids, (operating.drop, operating.drop_post), "is dropped")
 
@@ -177,7 +196,12 @@ def drop(place: Place, ids: tuple[Id, ...]) -> None:
 @queue.command()
 @click.pass_obj
 def pause(place: Place) -> None:
-    """Begin no more deliveries; mail is still taken in.  Example: listserv queue pause"""
+    """Begin no more deliveries; mail is still taken in.
+
+    \b
+    Example:
+      listserv queue pause
+    """
     with place.node() as node:
         changed = place.act(node, operating.pause)
     click.echo("paused; `listserv queue resume` goes on" if changed else "was paused already")
@@ -186,7 +210,12 @@ def pause(place: Place) -> None:
 @queue.command()
 @click.pass_obj
 def resume(place: Place) -> None:
-    """Go on delivering.  Example: listserv queue resume"""
+    """Go on delivering.
+
+    \b
+    Example:
+      listserv queue resume
+    """
     with place.node() as node:
         changed = place.act(node, operating.resume)
     click.echo("deliveries go on" if changed else "was not paused")

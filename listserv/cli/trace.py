@@ -48,7 +48,7 @@ def charged_to(copy: CopyOf) -> Blame | None:
 
 
 @click.command()
-@click.argument("message_id")
+@click.argument("message_id", metavar="MESSAGE-ID")
 @show.json_option
 @click.pass_obj
 def trace(place: Place, message_id: str, as_json: bool) -> None:

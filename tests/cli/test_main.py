@@ -4,10 +4,13 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from listserv.cli.main import main
 from tests.cli.shell import Shell
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +30,26 @@ def test_help_needs_no_configuration(shell: Shell) -> None:
     done = process(shell, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "group" in done.stdout
+
+
+def every(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
+    """This command and all below it, as they are called."""
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from every(below, *path, name)
+
+
+@pytest.mark.parametrize("path", list(every(main)), ids=" ".join)
+def test_help_is_whole_and_has_an_example(shell: Shell, path: tuple[str, ...]) -> None:
+    said = shell.ok(*path, "--help")
+    assert not [line for line in said.splitlines() if line.endswith("...") and not line.startswith("Usage: ")]
+    examples = [line for line in said.splitlines() if line.startswith(f"    {' '.join(['listserv', *path])}")]
+    assert examples
+    assert "Examples:" not in said or len(examples) > 1
 
 
 def test_a_reader_who_has_enough_hears_no_complaint(shell: Shell) -> None:
