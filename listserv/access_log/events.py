@@ -393,3 +393,9 @@ def delivery_paused(at: datetime, who: Who) -> Line:
 def delivery_resumed(at: datetime, who: Who) -> Line:
     """An operator let deliveries go on."""
     return _line("delivery.resumed", at, who)
+
+
+def actions() -> list[str]:
+    """Every action that a line can have: each event is named after its own."""
+    made = (name for name, each in globals().items() if getattr(each, "__annotations__", {}).get("return") is Line)
+    return sorted(name.replace("_", ".", 1) for name in made if not name.startswith("_"))

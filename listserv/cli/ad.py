@@ -17,7 +17,18 @@ from listserv.store import ads
 from listserv.store.ads import Ad, NewAd
 from listserv.store.db import Tx
 
-DATE = click.DateTime(["%Y-%m-%d"])
+
+class Day(click.DateTime):
+    """A day, as 2026-11-22."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"“{value}” is no day; write it as 2026-11-22", param, ctx)
+
+
+DATE = Day(["%Y-%m-%d"])
 
 
 @click.group(cls=Commands)

@@ -80,6 +80,8 @@ def backup(place: Place, file: Path) -> None:
     Example:
       listserv db backup /var/backups/listserv-2026-11-22.db
     """
+    if not file.absolute().parent.is_dir():
+        raise click.ClickException(f"{file.parent}: there is no such folder")
     with place.node() as node:
         url = make_url(node.settings.database.url)
     with plain_faults(), _whole(file) as unfinished:

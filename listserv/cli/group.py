@@ -9,6 +9,7 @@ from listserv.cli import naming, show
 from listserv.cli.main import Commands, Place
 from listserv.cli.naming import Pair
 from listserv.cli.show import Faults
+from listserv.texts import plural
 
 if TYPE_CHECKING:
     from listserv.flows.site import Act
@@ -154,13 +155,25 @@ def delete(place: Place, name: str, yes: bool, drop: bool) -> None:
         found, about = node.db.read_now(_about, name)
         if not yes:
             what = (
-                f"{found.address} with {about['members']} members, {len(about['admins'])} admins, {about['held']} held"
+                f"{found.address} with {plural(about['members'], 'member', 'members')}, "
+                f"{plural(len(about['admins']), 'admin', 'admins')}, {about['held']} held"
             )
-            click.confirm(f"Delete {what}? This cannot be undone.", abort=True, err=True)
+            if not _confirms(f"Delete {what}? This cannot be undone."):
+                raise click.ClickException(f"{found.address} is not deleted; --yes does it without asking")
         done = place.act(node, lambda act: governing.delete(act, naming.group(act.tx, found.address), drop=drop))
     if isinstance(done, Refused):
         raise Faults(*done.why)
-    click.echo(f"{found.address} is deleted: {done.members} places, {done.held} held, {done.copies} copies given up")
+    places, copies = plural(done.members, "place", "places"), plural(done.copies, "copy", "copies")
+    click.echo(f"{found.address} is deleted: {places}, {done.held} held, {copies} given up")
+
+
+def _confirms(question: str) -> bool:
+    """Whether somebody is there and says yes."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        return False
 
 
 def _overview(tx: "Tx") -> list[dict[str, Any]]:

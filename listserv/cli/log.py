@@ -1,18 +1,27 @@
 """`listserv log`: the access log searched, compressed days included."""
 
+import difflib
 import ipaddress
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
+from listserv.access_log import events
 from listserv.access_log.journal import Record
-from listserv.cli import show
+from listserv.cli import naming, show
 from listserv.cli.main import Commands, Place, plain_faults
+from listserv.model import address
+
+if TYPE_CHECKING:
+    from listserv.store.db import Tx
 
 _AGO = re.compile(r"([0-9]{1,6})([smhdw])\Z")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_KINDS = frozenset(action.partition(".")[0] for action in events.actions())
+_SEE = f"actions are of {', '.join(sorted(_KINDS))}; docs/access-log.md lists all"
 _COLUMNS = ("time", "action", "ip", "account", "group")  # what stands in columns of its own; the rest is the detail
 
 
@@ -57,6 +66,19 @@ class Network(click.ParamType[str]):
         return str(value)
 
 
+class Action(click.ParamType[str]):
+    """An action, or what stands before the dot of several."""
+
+    name = "ACTION"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        known = [action for action in events.actions() if f"{action}.".startswith(f"{value}.")]
+        if value and not known:
+            near = difflib.get_close_matches(str(value), [*events.actions(), *_KINDS], 1)
+            self.fail(f"no action is called “{value}”; {f'did you mean {near[0]}?' if near else _SEE}", param, ctx)
+        return str(value)
+
+
 @click.group(cls=Commands)
 def log() -> None:
     """What people did here: `[access_log] path` and the days before.
@@ -73,8 +95,10 @@ def log() -> None:
 @click.option("--until", type=Moment(), help="Before then.")
 @click.option("--ip", type=Network(), help="An address or a network.")
 @click.option("--account", default="", metavar="ADDR", help="Who acted, or was acted upon.")
-@click.option("--group", default="", metavar="G", help="The group's address.")
-@click.option("--action", default="", help="One action, or the beginning of several: post, hold.approved.")
+@click.option("--group", default="", metavar="G", help="A group; of a deleted one the whole address.")
+@click.option(
+    "--action", default="", type=Action(), help="One action, or the beginning of several: post, hold.approved."
+)
 @show.json_option
 @click.pass_obj
 def search(
@@ -95,18 +119,30 @@ def search(
       listserv log search --account ada@example.net --since 3d
     """
     with place.node() as node, plain_faults():
+        if group:
+            group = node.db.read_now(_address, group)
         found = node.journal.search(since=since, until=until, ip=ip or "", account=account, group=group, action=action)
         if as_json:
             show.array(found)
             return
+        record = None
         for record in found:
             click.echo(line(record))
+        if record is None:
+            click.echo("none")
+
+
+def _address(tx: "Tx", name: str) -> str:
+    """The group's; whole addresses are believed, because groups come and go."""
+    known = address.parse(name)
+    return known.key if known else naming.group(tx, name).address
 
 
 def line(record: Record) -> str:
-    """A record for people: the common fields in columns, the others by name."""
-    time, action, ip, account, group = (show.clean(record.get(name, "-")) for name in _COLUMNS)
-    rest = [f"{name}={_value(value)}" for name, value in record.items() if name not in (*_COLUMNS, "node", "line")]
+    """A record for people: the common fields in columns, the others by name where they say something."""
+    time, action, ip, account, group = (show.clean(record.get(name) or "-") for name in _COLUMNS)
+    said = [(name, value) for name, value in record.items() if name not in (*_COLUMNS, "node", "line")]
+    rest = [f"{name}={_value(value)}" for name, value in said if value not in ("", None)]
     return f"{time}  {action:<16} {ip:<15} {account}  {group}  {' '.join(rest)}".rstrip()
 
 

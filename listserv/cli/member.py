@@ -225,7 +225,9 @@ def unban(place: Place, name: str, addresses: tuple[str, ...]) -> None:
 
     def work(act: "Act", group: "Group", address: "Address") -> Said:
         done = governing.unban(act, group, address)
-        return done, f"{'may' if done else 'was not banned, and may'} join and post in {group.address} again"
+        if not done:
+            return False, f"is not banned from {group.address}; nothing has changed"
+        return True, f"may join and post in {group.address} again"
 
     _each(place, name, addresses, work)
 

@@ -132,7 +132,10 @@ def _take(node: "Node", group: "Group", file: Path, origin: Origin) -> Taken:
     from listserv.model.envelope import Envelope, Peer
 
     limit = node.settings.smtp.max_message_bytes
-    content, refusal = _over_the_wire(_read(file, limit + 1), limit)
+    octets = _read(file, limit + 1)
+    if not octets.strip():
+        raise click.ClickException(f"{'standard input' if str(file) == '-' else file}: there is no message in it")
+    content, refusal = _over_the_wire(octets, limit)
     author = message.author(message.parse(content))
     sender = str(author.address) if isinstance(author, Author) else f"postmaster@{node.site.hostname}"
     sender = sender if origin.mail_from is None else origin.mail_from

@@ -97,10 +97,10 @@ def _carry_out(act: Act, group: Group, held: Held, verb: Approve | Reject | Disc
 
 def _undo(act: Act, group: Group, held: Held, by: str) -> Decision:
     if held.state not in (HoldState.REJECTED, HoldState.DISCARDED):
-        why = "still waiting" if held.state is HoldState.OPEN else f"{held.state.value} and cannot be taken back"
+        why = "it still waits" if held.state is HoldState.OPEN else f"it was {held.state.value}"
         return NotDecided(held, why)
     if held.decided_at is None or act.now - held.decided_at > UNDO_FOR or (held.post_id and held.digest is None):
-        return NotDecided(held, "decided too long ago")
+        return NotDecided(held, "it was decided too long ago")
     if not holds.reopen(act.tx, held.id, act.now + HOLD_FOR):
         return DecidedBefore(_again(act, held.id))
     message_id = ""

@@ -270,9 +270,8 @@ def _came(act: Act, group: Group, envelope: Envelope, reading: Reading) -> dict[
             "why": list(envelope.evidence.why),
         },
     }
-    journal.note(
-        act.tx, reading.message_id, act.now, "received", f"from {peer.helo} [{peer.ip}] <{envelope.mail_from}>"
-    )
+    client = f"{peer.helo} [{peer.ip}] " if peer.ip else ""
+    journal.note(act.tx, reading.message_id, act.now, "received", f"from {client}<{envelope.mail_from}>")
     return {
         "group_id": group.id,
         "digest": posts.keep(act.tx, reading.content, act.now),

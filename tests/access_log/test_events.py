@@ -127,3 +127,7 @@ def test_whatever_a_stranger_writes_makes_one_line_that_can_be_read_back(text: s
 def test_an_endless_value_is_cut() -> None:
     line = events.member_changed(AT, ADA, group="x" * 70_000, member="", changes=("y" * 70_000,))
     assert len(line.json()) < 2 * MAX_CHARACTERS + 300
+
+
+def test_all_actions_are_known() -> None:
+    assert events.actions() == sorted(made(event).action for event in EVENTS.values())

@@ -62,3 +62,9 @@ def test_pausing_resuming_and_removing_say_what_is_so_now(shell: Shell) -> None:
 def test_a_report_of_an_unknown_ad_is_one_line_and_of_none_an_empty_array(shell: Shell) -> None:
     assert len(shell.fails("ad", "report", "7")) == 1
     assert shell.json("ad", "report") == []
+
+
+def test_a_day_that_is_none_is_said_in_words(shell: Shell) -> None:
+    said = shell.run(*BOATS, "--from", "tomorrow")
+    assert said.exit_code == 2
+    assert "“tomorrow” is no day; write it as 2026-11-22" in said.stderr

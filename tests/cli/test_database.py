@@ -141,3 +141,8 @@ def test_a_password_goes_to_pg_dump_by_the_environment_wherever_the_url_has_it(
     monkeypatch.setenv("PATH", str(folder / "empty"))
     assert "canary" not in shell.fails("db", "backup", str(folder / "backup.dump"))[0]
     server.drop(url)
+
+
+def test_a_backup_into_a_folder_that_is_not_there_names_the_folder(shell: Shell) -> None:
+    folder = shell.folder / "nowhere"
+    assert shell.fails("db", "backup", str(folder / "x.db")) == [f"Error: {folder}: there is no such folder"]

@@ -151,9 +151,9 @@ def test_a_group_is_deleted_only_when_somebody_says_so(shell: Shell) -> None:
     shell.ok(*SAILING)
     result = shell.run("group", "delete", "sailing", stdin="n\n")
     assert result.exit_code == 1
-    assert "0 members, 1 admins, 0 held" in result.stderr
+    assert "0 members, 1 admin, 0 held" in result.stderr
     assert len(shell.json("group", "list")) == 1
-    assert "is deleted: 1 places" in shell.ok("group", "delete", "sailing", stdin="y\n")
+    assert "is deleted: 1 place, 0 held, 0 copies given up" in shell.ok("group", "delete", "sailing", stdin="y\n")
     assert shell.json("group", "list") == []
     assert [line["members"] for line in shell.log("group.deleted")] == [1]
 
@@ -208,3 +208,10 @@ def test_a_setting_is_called_everywhere_what_people_write(shell: Shell) -> None:
     assert "from_" not in str(about)
     assert shell.log("group.changed")[-1]["changes"] == ["from=author"]
     assert "did you mean from?" in shell.fails("group", "set", "sailing", "from_=auto")[0]
+
+
+def test_who_has_no_terminal_is_told_how_to_delete(shell: Shell) -> None:
+    shell.ok(*SAILING)
+    said = shell.fails("group", "delete", "sailing", stdin="")
+    assert "Delete sailing@lists.example with 0 members, 1 admin, 0 held?" in said[0]
+    assert said[1] == "Error: sailing@lists.example is not deleted; --yes does it without asking"

@@ -48,9 +48,20 @@ def test_conditions_are_all_met(shells: Shell) -> None:
     assert found("--since", "2126-01-01") == []
     lines = shells.ok("log", "search", "--group", "sailing@lists.example").splitlines()
     assert len(lines) == 1
-    assert "owner=ada@a.example" in lines[0]
+    assert lines[0].endswith("group.created    -               -  sailing@lists.example  way=shell owner=ada@a.example")
+    assert shells.ok("log", "search", "--group", "sailing").splitlines() == lines
+    assert shells.ok("log", "search", "--group", "gone@lists.example") == "none\n"
+    assert "there is no such group" in shells.fails("log", "search", "--group", "nosuch")[0]
 
 
-@pytest.mark.parametrize("wrong", [("--since", "soon"), ("--ip", "300.1.1.1"), ("--nonsense", "x")])
+@pytest.mark.parametrize(
+    "wrong", [("--since", "soon"), ("--ip", "300.1.1.1"), ("--action", "foo"), ("--nonsense", "x")]
+)
 def test_a_condition_that_means_nothing_is_wrong_usage(shell: Shell, wrong: tuple[str, str]) -> None:
     assert shell.run("log", "search", *wrong).exit_code == 2
+
+
+def test_an_action_that_there_is_not_is_said_with_the_nearest(shell: Shell) -> None:
+    assert "did you mean post.accepted?" in shell.run("log", "search", "--action", "post.acepted").stderr
+    assert "docs/access-log.md lists all" in shell.run("log", "search", "--action", "xyzzy").stderr
+    assert shell.ok("log", "search", "--action", "mail.to_owner") == "none\n"

@@ -99,7 +99,7 @@ def test_whatever_is_posted_gets_one_line(sailing: Shell, content: bytes) -> Non
     result = sailing.run("post", "sailing", path)
     assert len(result.output.splitlines()) == 1
     assert result.output.strip().isprintable()
-    assert sailing.run("explain", "sailing", path).exit_code == 0
+    assert sailing.run("explain", "sailing", path).exit_code == (0 if content.strip() else 1)
 
 
 def test_explaining_changes_nothing(shells: Shell) -> None:
@@ -236,3 +236,8 @@ def test_a_post_that_its_author_is_asked_about_is_explained_so(sailing: Shell) -
     assert (held["waits_for"], held["reasons"]) == ("author", ["nothing proves that its author wrote it"])
     # the operator can let it through, or throw it away; its author is not written to about that
     assert "approved" in asking.ok("hold", "approve", str(held["id"]))
+
+
+@pytest.mark.parametrize("command", ["post", "explain"])
+def test_nothing_is_no_message(sailing: Shell, command: str) -> None:
+    assert sailing.fails(command, "sailing", "-", stdin="\n") == ["Error: standard input: there is no message in it"]
