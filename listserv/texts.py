@@ -199,7 +199,8 @@ def _faults(environment: Environment, folder: Path) -> Iterator[tuple[Path, str]
     if not found:
         return
     examples = {path.name: path.read_text("utf-8") for path in (templates_folder() / DEFAULT_LANGUAGE).iterdir()}
-    facts = {name for text in examples.values() for name in meta.find_undeclared_variables(environment.parse(text))}
+    trees = map(environment.parse, examples.values())
+    facts = {"admin"}.union(*map(meta.find_undeclared_variables, trees))  # that one is told, and ours do without it
     for path in found:
         if why := _fault(environment, path, examples, facts):
             yield path, why

@@ -405,8 +405,8 @@ def test_a_region_gets_its_language_and_an_unknown_language_gets_english() -> No
 def test_another_language_is_a_folder_and_what_it_lacks_is_english(tmp_path: Path) -> None:
     own = tmp_path / "fr"
     own.mkdir()
-    (own / "address-kept.txt").write_text("Subject: Tout est comme avant\n\n{{ to }} le {{ now | moment }}.\n")
-    texts, facts = Texts([tmp_path]), next(given("address-kept")) | {"now": NOW}
+    (own / "address-kept.txt").write_text("Subject: Tout est comme avant\n\n{{ to }} le {{ held | moment }}.\n")
+    texts, facts = Texts([tmp_path]), next(given("address-kept")) | {"held": NOW}
     assert texts.languages == {*LANGUAGES, "fr"}
     assert texts.spoken == ["de (Deutsch)", "en (English)", "fr (français)"]
     said = texts.mail("address-kept", "fr", **facts)
@@ -547,6 +547,24 @@ def test_a_hold_notice_says_who_what_and_why_and_has_three_buttons(name: str, la
     assert parse_qs(urlsplit(shown.links[0]).query) == {"subject": ["approve"], "body": ["approve"]}
     assert "Ana Regatta" in said.subject
     assert "[Sailing] " in said.subject
+
+
+@each_language
+def test_an_answer_that_was_not_understood_offers_what_can_be_tapped_while_it_waits(language: str) -> None:
+    links = [buttons(group(), TOKEN)[word] for word in ("approve", "reject", "discard")]
+    for state, shown in ((HoldState.OPEN, links), (HoldState.APPROVED, [])):
+        facts = next(given("hold-unclear")) | {"held": hold(state=state)}
+        said = TEXTS.mail("hold-unclear", language, **facts).body
+        assert re.findall(r"^ +[^:\n]+: +<(mailto:\S+)>$", said, re.MULTILINE) == shown
+
+
+@each_language
+@pytest.mark.parametrize("name", ["help", "help-site"])
+def test_help_for_whom_nothing_proves_says_that_the_next_mail_comes_tomorrow(name: str, language: str) -> None:
+    facts = next(given(name))
+    for token, is_said in ((TOKEN, True), ("", False)):
+        said = TEXTS.mail(name, language, **(facts | {"token": token})).body
+        assert bool(re.search(r"tomorrow|morgen", said)) == is_said
 
 
 @each_language
