@@ -31,6 +31,7 @@ _VALUED: Mapping[str, str] = {
     "region": "region",
     **dict.fromkeys(each("country land"), "country"),
 }
+OURS = ("mode", "own posts", "copies", "visible", "name", "region", "country", "language")  # in our own words
 TEXT = ("name", "region", "country")  # the rest of the line is their value
 _NOT_SET = each(
     "ack noack msgack subjecthdr fullhdr shorthdr ietfhdr dualhdr html nohtml mime nomime txt urlize topics post nopost"

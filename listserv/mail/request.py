@@ -155,7 +155,7 @@ def _line(line: str, scope: str) -> Command | None:
         return None
     verb = _VERBS.get(word)
     command = _READERS[verb](rest, scope) if verb else _other(word, rest)
-    return command or Unknown(" ".join(line[:MAX_LINE].split()), _near(word))
+    return command or Unknown(" ".join(line[:MAX_LINE].split()), _near_setting(rest) if verb == "set" else _near(word))
 
 
 def _other(word: str, rest: list[str]) -> Command | None:
@@ -168,6 +168,12 @@ def _near(word: str) -> str:
     found = difflib.get_close_matches(word, list(_VERBS), 1, 0.7)
     near = _VERBS[found[0]] if found else ""
     return near if near in _OURS else ""
+
+
+def _near_setting(words: list[str]) -> str:
+    """The setting that may have been meant, as one writes it: `set name`."""
+    found = difflib.get_close_matches(bare(words[0]), options.OURS, 1, 0.6) if words else []
+    return f"set {found[0]}" if found else "set"
 
 
 def _names(text: str, scope: str) -> bool:

@@ -772,3 +772,16 @@ def test_a_wrong_text_in_a_language_that_we_do_not_speak_leaves_english(tmp_path
 def test_all_of_our_own_texts_would_be_right_as_an_operators(tmp_path: Path) -> None:
     shutil.copytree(templates_folder(), tmp_path / "templates")
     assert Texts([tmp_path / "templates"]).faults == ()
+
+
+@each_language
+def test_a_command_with_words_that_it_does_not_take_is_told_apart_from_an_unknown_one(language: str) -> None:
+    def said(line: str, near: str) -> str:
+        done = [{"line": line, "outcomes": (obeying.NotUnderstood(line, near),)}]
+        facts = next(given("commands")) | {"done": done, "helps": False}
+        return " ".join(TEXTS.mail("commands", language, **facts).body.split())
+
+    assert "Sailing" in said("subscribe weather", "subscribe").partition("listserv@lists.example.org")[0]
+    assert "listserv@lists.example.org" in said("Subscribe weather", "subscribe")
+    assert "listserv@lists.example.org" not in said("subscrbe", "subscribe")
+    assert "subscribe" in said("subscrbe", "subscribe")
