@@ -15,6 +15,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -195,7 +196,9 @@ def _environment(folders: Sequence[Path]) -> tuple[Environment, _Loader]:
 
 def _faults(environment: Environment, folder: Path) -> Iterator[tuple[Path, str]]:
     """Files of an operator that cannot be right, and why, as it follows the file's name."""
-    found = sorted(path for path in folder.glob("*/*") if path.suffix in (".txt", ".html"))
+    found: list[Path] = []
+    with suppress(PermissionError):  # what we may not look at is not used either
+        found = sorted(path for path in folder.glob("*/*") if path.suffix in (".txt", ".html"))
     if not found:
         return
     examples = {path.name: path.read_text("utf-8") for path in (templates_folder() / DEFAULT_LANGUAGE).iterdir()}

@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from listserv import supervisor
 from listserv.cli import checkup
 from listserv.cli.checkup import Status
+from listserv.cli.main import main
 from listserv.roles import Role, locked
 from listserv.settings import Settings
 from listserv.supervisor import Kept
@@ -258,20 +261,31 @@ def as_somebody_else() -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    os.seteuid(65534)
+    os.setresuid(65534, 65534, 0)
     try:
         yield
     finally:
-        os.seteuid(0)
+        os.setresuid(0, 0, 0)
 
 
-def test_a_folder_that_we_may_not_look_into_has_no_daemon_that_we_know_of(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    (closed / "data").mkdir(parents=True)
-    closed.chmod(0)
-    with as_somebody_else():
-        assert not checkup.is_running(closed / "data")
-    closed.chmod(0o700)
+def test_where_we_may_not_look_each_fault_is_a_line_with_its_remedy(ready: Shell) -> None:
+    with TemporaryDirectory() as there:  # pytest's own folders are closed to others
+        folder = Path(there)
+        folder.chmod(0o755)
+        closed = folder / "closed"
+        closed.mkdir()
+        config = folder / "listserv.toml"
+        config.write_text(Path(ready.config).read_text().replace("[site]\n", '[site]\ndata_dir = "closed/data"\n'))
+        place = ["--config", str(config), "check", "--no-dns", "--json"]
+        CliRunner().invoke(main, place, catch_exceptions=False)  # and everything is loaded
+        closed.chmod(0)
+        with as_somebody_else():
+            said = CliRunner().invoke(main, place, catch_exceptions=False)
+        closed.chmod(0o700)
+    lines = {each["what"]: each for each in json.loads(said.stdout)}
+    for what in ("data_dir", "database", "DKIM keys"):
+        assert lines[what]["status"] == "wrong"
+        assert "daemon's user" in lines[what]["mend"]
 
 
 @pytest.mark.parametrize(
