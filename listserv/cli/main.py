@@ -56,6 +56,15 @@ class Commands(click.Group):
 class Lazy(Commands):
     """A group whose commands are modules."""
 
+    def invoke(self, ctx: click.Context) -> object:
+        """A fault of the system that no command has put into words is one line as well: a full disk below `> FILE`."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader has enough (`| head`): click ends quietly
+        except OSError as fault:
+            raise click.ClickException(in_words(fault)) from fault
+
     def says(self, ctx: click.Context, name: str) -> str:
         return COMMANDS[name][1]
 

@@ -61,6 +61,12 @@ def test_a_reader_who_has_enough_hears_no_complaint(shell: Shell) -> None:
     assert done.stderr == ""
 
 
+def test_what_cannot_be_written_down_is_one_line(shell: Shell) -> None:
+    shell.ok("group", "create", "sailing@lists.example", "--owner", "ada@a.example")
+    done = process(shell, "group", "list", command="> /dev/full")
+    assert (done.returncode, done.stderr) == (1, "Error: No space left on device\n")
+
+
 def test_no_configuration_is_one_line_with_the_remedy(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LISTSERV_CONFIG", str(shell.folder / "nosuch.toml"))
     done = process(Shell(shell.folder / "nowhere"), "group", "list")
