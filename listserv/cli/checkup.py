@@ -104,7 +104,7 @@ def database(settings: Settings, now: datetime) -> Findings:
     db = Database(settings.database.url)
     try:
         if fault := is_reachable(db):
-            yield wrong("database", f"{where}: {fault}", _mend_database(url, fault))
+            yield wrong("database", f"{where}: {fault}", remedy(url, fault))
             return
         found = db.read_now(version)
         if found != VERSION:
@@ -127,11 +127,13 @@ def database(settings: Settings, now: datetime) -> Findings:
     yield from conservation(settings)
 
 
-def _mend_database(url: URL, fault: str) -> str:
+def remedy(url: URL, fault: str) -> str:
     """What to do about a database that cannot be used at all."""
     if url.get_backend_name() == "sqlite":
         if "not a database" in fault:
             return "this file is something else, or broken: restore a backup, or change [database] url"
+        if "disk" in fault:
+            return "make room on its disk, and see that the disk is sound"
         return "its folder has to be there, and folder and file have to belong to the daemon's user"
     if "does not exist" in fault:
         return "make the role and an empty database that belongs to it (createuser, createdb), or change [database] url"

@@ -26,6 +26,7 @@ from listserv.store import deliveries, editions, groups, journal, posts, queue, 
 from listserv.store.db import Tx
 from listserv.store.editions import Edition
 from listserv.store.posts import Post
+from listserv.texts import plural
 
 log = logging.getLogger("listserv.distributor")
 
@@ -206,7 +207,7 @@ def finish(tx: Tx, draft: Draft, edition_id: int, now: datetime) -> bool:
     for feature, addition in draft.additions:
         if feature.printed and addition.ad_id == printed:
             feature.printed(tx, addition, draft.group, copies, now)
-    detail = f"post {draft.post.number} of {draft.group.address}, {copies} copies"
+    detail = f"post {draft.post.number} of {draft.group.address}, {plural(copies, 'copy', 'copies')}"
     journal.note(tx, draft.post.message_id, now, "distributed", detail)
     return True
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import make_url
 
 from listserv import supervisor
 from listserv.cli import checkup
@@ -301,6 +302,11 @@ def test_a_database_file_that_cannot_be_used_is_mended_as_a_file(ready: Shell, u
     line = found(ready, "--no-dns")["database"]
     assert line["status"] == "wrong"
     assert line["mend"].startswith(mend)
+
+
+@pytest.mark.parametrize("fault", ["disk I/O error", "database or disk is full"])
+def test_a_full_disk_is_mended_by_room(fault: str) -> None:
+    assert checkup.remedy(make_url("sqlite:///listserv.db"), fault).startswith("make room on its disk")
 
 
 def test_a_database_that_is_not_there_is_to_be_made(ready: Shell, server: Postgres) -> None:
