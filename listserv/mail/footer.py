@@ -91,7 +91,7 @@ def _pgp(part: Part, body: bytes) -> str:
     if part.type != "text/plain" or part.attached:
         return ""
     content = body[part.body_at : part.end]
-    shown = mime.decoded(content, "base64") if part.encoding == "base64" else content
+    shown = mime.decoded(content, part.encoding) if part.encoding in ("base64", "quoted-printable") else content
     found = _PGP.search(shown) if b"-----BEGIN PGP " in shown else None
     if found is None:
         return ""
