@@ -208,7 +208,7 @@ def _unfilled(words: list[str]) -> list[str]:
 
 def _led(words: list[str]) -> list[str]:
     """Without such words at the beginning: what follows a group is a name."""
-    at = next((n for n, word in enumerate(words) if bare(word) not in _FILLERS), len(words))
+    at = next((n for n, word in enumerate(words) if bare(word) and bare(word) not in _FILLERS), len(words))
     return words[at:]
 
 

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from listserv.mail import message, mime, request
@@ -290,6 +290,7 @@ def test_whatever_is_said_is_a_short_list_of_commands(subject, plain, html, scop
 
 
 @given(LINES)
+@example("subscribe [ please")
 def test_our_own_spelling_is_read_as_the_same_command(line):
     for command in request.parse("", line, None).commands:
         if not isinstance(command, NotHere | Unknown) and not getattr(command, "address", ""):
