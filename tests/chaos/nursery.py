@@ -59,7 +59,7 @@ class Nurse:
     """The other end of the process that forks."""
 
     channel: socket.socket
-    births: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
+    births: asyncio.Queue[tuple[int, asyncio.Future[int]]] = field(default_factory=asyncio.Queue)
     overs: dict[int, asyncio.Future[int]] = field(default_factory=dict)
     one_by_one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -69,24 +69,19 @@ class Nurse:
         async with self.one_by_one:
             socket.send_fds(self.channel, [asked], [theirs])
             os.close(theirs)
-            pid = await self.births.get()
+            pid, over = await self.births.get()
         loop = asyncio.get_running_loop()
         stdout = asyncio.StreamReader()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdout), os.fdopen(ours, "rb"))
-        return Born(pid, stdout, self._over(pid))
+        return Born(pid, stdout, over)
 
     def hear(self) -> None:
         pid, code = json.loads(self.channel.recv(PACKET) or "[0, 0]")
         if code is None:
-            self._over(pid)
-            self.births.put_nowait(pid)
+            self.overs[pid] = asyncio.get_running_loop().create_future()
+            self.births.put_nowait((pid, self.overs[pid]))
         elif pid in self.overs:
             self.overs.pop(pid).set_result(code)
-
-    def _over(self, pid: int) -> asyncio.Future[int]:
-        if pid not in self.overs:
-            self.overs[pid] = asyncio.get_running_loop().create_future()
-        return self.overs[pid]
 
 
 @dataclass
