@@ -32,6 +32,7 @@ class Authenticator:
         self._hostname = hostname
         self._timeout = timeout
         self._ids = frozenset(ids)
+        self._turn = asyncio.Lock()
 
     async def check(self, message: Message, author: Author | NoAuthor, envelope: Envelope) -> Evidence | None:
         """Takes `timeout` seconds at most, and what hashing takes.
@@ -51,6 +52,8 @@ class Authenticator:
                 evidence = examination.conclude(view.ask)
             except Missing as missed:
                 await view.find(missed.questions, is_idle=missed.is_idle)
+                async with self._turn:  # hundreds may have waited for the same moment: one goes on in each round
+                    await asyncio.sleep(0)
             else:
                 return None if view.is_crowded and evidence.proof is Proof.UNKNOWN else evidence
 

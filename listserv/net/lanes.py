@@ -40,7 +40,8 @@ class Lane:
             return Room(share, network, loop.time())
         turn = loop.create_future()
         self._waiting.setdefault(network, deque()).append((share, turn))
-        self._admit()
+        if self._fits(share, network):  # else nobody is nearer to his turn than before
+            self._admit()
         try:
             await turn
         except asyncio.CancelledError:

@@ -25,6 +25,7 @@ from listserv.net.gate import network_of
 from listserv.net.lanes import Room
 
 SURPLUS = 1000  # recipients beyond the limit of one transaction; whoever goes on after so many refusals is to blame
+CROWD = 64  # messages that are being taken; with more they begin one after the other, and others are heard between
 
 log = logging.getLogger("listserv.listener")
 
@@ -173,6 +174,8 @@ class Session(Connection):
         try:
             room = await self.desk.budget.take(spool.size, network_of(self.peer.ip))
             try:
+                if len(self.desk.commits) >= CROWD:
+                    await self.desk.shares.turn()
                 commit = self._commit(self._sealed(), await spool.load(), room)
             except BaseException:
                 self.desk.budget.give(room)
