@@ -74,6 +74,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
                      what `trace`, `queue` and `check` look at
         ledger       the accounts of posts and copies: nothing is ever lost
         aside        what our own code failed on; outage: what is nobody's fault
+        restored     what a restored database has brought along, and how an old one is known
         secrets      secrets and switches that all nodes share
     flows/           ACTS: what people do with a group; each is one transaction, and none can wait
         site         what an act needs besides its transaction
@@ -98,6 +99,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         expiring     what time does: the periodic jobs
         governing    groups and members as the shell sees to them; roster: lists of people as files
         operating    the queue as the operator sees to it
+        restoring    what may have been sent before a database was restored is held
         setting_aside
                      poison: tried three times, then out of the way
     net/             WIRE: the only code that waits on the network; knows no SQL
@@ -120,6 +122,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         deliverer    due deliveries → copies; recorder: their outcomes, at the latest every 16
         hand         how much a deliverer claims, and how long it is surely his; editions: the few bodies he keeps
         turns        which destination's turn it is, and how many copies to each may be under way
+        watermark    how far the database had come, kept beside it
         clerk        rows of the access log → its files
         clock        periodic jobs
         cell         a process with limits, for work that may not end

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack, suppress
 
 from listserv import process
+from listserv.flows import restoring
 from listserv.net import authenticator, sockets
 from listserv.net.content import Budget
 from listserv.net.doorway import Doorway
@@ -20,7 +21,7 @@ from listserv.net.routes import Smarthost, Tls
 from listserv.node import Node
 from listserv.roles import Part, Role, Work, locked, works
 from listserv.settings import Listen, Settings, UnixSocket
-from listserv.store import queue, schema
+from listserv.store import queue, restored, schema
 from listserv.store.db import Tx
 from listserv.web.app import create_app
 from listserv.web.server import Pages
@@ -31,6 +32,7 @@ from listserv.workers.deliverer import Deliverer
 from listserv.workers.distributor import Distributor
 from listserv.workers.loop import Worker
 from listserv.workers.reception import Reception
+from listserv.workers.watermark import Watermark
 
 log = logging.getLogger("listserv")
 
@@ -115,8 +117,13 @@ class Daemon:
             self.listener.reload(_limits(settings))
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        """Doors first: a second daemon ends here before it takes anything from the first one."""
+        """Doors first: a second daemon ends here before it takes anything from the first one.
+
+        Before them, only what came by other doors waits in a restored database.
+        """
         settings = self.node.settings
+        if self.part is None and Work.DELIVERY in self._works:
+            await asyncio.to_thread(look_back, self.node)
         if self._authenticator:
             stack.push_async_callback(self._authenticator.close)
         if self.listener:
@@ -142,6 +149,7 @@ class Daemon:
                 lines,
                 self.node.clock,
                 self._budget,
+                Watermark(settings.site.data_dir, self.node.site.slot).reach,
             )
 
     def _make_workers(self) -> list[Worker]:
@@ -234,6 +242,15 @@ async def serve(
 def _name_wrong_texts(node: Node) -> None:
     for fault in node.site.texts.faults:
         log.error("a text is not used, but ours in its place: %s", fault)
+
+
+def look_back(node: Node) -> None:
+    """Before anything is claimed: what a restored database has brought along is held, and that is said."""
+    reached = Watermark(node.settings.site.data_dir, 0).highest()
+    held = node.db.write_now(restoring.look_back, node.site, reached, node.clock())
+    node.db.write_now(restored.catch_up, reached)
+    if held:
+        log.error("%s until you say so: %s", restoring.said(held), restoring.MEND)
 
 
 def give_back(tx: Tx, node: Node, *, whole: bool) -> None:

@@ -386,7 +386,7 @@ def post_dropped(at: datetime, who: Who, *, group: str, message_id: str) -> Line
 
 
 def delivery_paused(at: datetime, who: Who) -> Line:
-    """An operator stopped all deliveries."""
+    """An operator stopped all deliveries; or, by the clock, the daemon, because the database had been restored."""
     return _line("delivery.paused", at, who)
 
 

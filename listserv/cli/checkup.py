@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from listserv.cli.database import bare, passwords
 from listserv.cli.dkim import same_record
+from listserv.flows import restoring
 from listserv.keyring import Key, Keyring
 from listserv.net import lookup, probe
 from listserv.net.lookup import NoAnswer
@@ -112,6 +113,7 @@ def database(settings: Settings, now: datetime) -> Findings:
             yield wrong("database", f"{where} is at version {found or 'none'}, not {VERSION}", mend)
             return
         seen = db.write_now(health.look)
+        held = db.read_now(restoring.held)
         record = db.read_now(lambda tx: list(consents.verify(tx, NEWEST))[-1])
     except UnsafeDatabase as fault:
         yield wrong("database", str(fault), "mail that was accepted could be lost in a power cut")
@@ -124,6 +126,8 @@ def database(settings: Settings, now: datetime) -> Findings:
     yield ok("database", f"{where}: {seen.server}, version {found}, {seen.safe}")
     yield consent(record)
     yield clock(now, seen.clock)
+    if held:
+        yield wrong("restored", restoring.said(held), restoring.MEND)
     yield from conservation(settings)
 
 

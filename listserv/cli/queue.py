@@ -10,19 +10,24 @@ import click
 
 from listserv.cli import show
 from listserv.cli.main import Commands, Place
-from listserv.flows import operating
+from listserv.flows import operating, restoring
 from listserv.flows.operating import Done, Id, Over, Result, UnderWay, Unknown
 from listserv.flows.site import Act
 from listserv.node import Node
-from listserv.store import aside, ledger, secrets, waiting
+from listserv.store import aside, ledger, restored, secrets, waiting
 from listserv.store.db import Tx
 from listserv.store.ledger import Balance
+from listserv.store.restored import Waits
 from listserv.store.waiting import Status, Waiting
+from listserv.texts import plural
 
 FAILED_FOR = timedelta(days=7)
 Doing = Callable[[Act, int], Result]
 ROWS = 100  # a list for people; JSON has everything
 DESTINATIONS = 10
+AT_ONCE = 500  # deliveries that are dropped in one transaction
+BROUGHT = "copies that may have been sent before the database was restored"
+NOT_RESTORED = "nothing is held here because the database was restored"
 
 
 class _Id(click.ParamType[Id]):
@@ -65,7 +70,7 @@ def status(place: Place, as_json: bool) -> None:
     The JSON also has the accounts of all posts and copies, for which it looks at every row.
     """
     with place.node() as node:
-        found, paused = node.db.read_now(_look, node)
+        found, paused, held = node.db.read_now(_look, node)
         accounts = node.db.read_now(ledger.balances) if as_json else ()
     if as_json:
         counts = {name: getattr(found, name) for name in ("due", "taken", "held", "failed", "aside")}
@@ -76,7 +81,9 @@ def status(place: Place, as_json: bool) -> None:
     click.echo(f"failed  {found.failed}   in the last 7 days: `listserv queue list --state failed`")
     if found.aside:
         click.echo(f"ASIDE   {found.aside}   our own code failed on these: `listserv queue list --state aside`")
-    if paused:
+    if held:
+        click.echo(f"PAUSED: {restoring.said(held)}: {restoring.MEND}")
+    elif paused:
         click.echo("PAUSED: nothing is delivered until `listserv queue resume`")
     if found.destinations:
         click.echo("")
@@ -87,8 +94,9 @@ def status(place: Place, as_json: bool) -> None:
             click.echo(f"… and {len(found.destinations) - DESTINATIONS} destinations more (--json has all)")
 
 
-def _look(tx: Tx, node: Node) -> tuple[Status, bool]:
-    return waiting.status(tx, node.clock() - FAILED_FOR), secrets.get(tx, secrets.PAUSED) is not None
+def _look(tx: Tx, node: Node) -> tuple[Status, bool, Waits | None]:
+    is_paused = secrets.get(tx, secrets.PAUSED) is not None
+    return waiting.status(tx, node.clock() - FAILED_FOR), is_paused, restoring.held(tx)
 
 
 def _account(balance: Balance) -> dict[str, int]:
@@ -98,10 +106,13 @@ def _account(balance: Balance) -> dict[str, int]:
 @queue.command("list")
 @click.option("--state", type=click.Choice(waiting.STATES), default=None, help="Default: due, taken, aside.")
 @click.option("--destination", default="", metavar="DOMAIN", help="Only what goes there.")
+@click.option("--restored", "only_restored", is_flag=True, help=f"Only {BROUGHT}.")
 @click.option("--limit", type=click.IntRange(0), default=None, help=f"Rows; 0: all.  Default: {ROWS}, for JSON all.")
 @show.json_option
 @click.pass_obj
-def list_(place: Place, state: str | None, destination: str, limit: int | None, as_json: bool) -> None:
+def list_(
+    place: Place, state: str | None, destination: str, only_restored: bool, limit: int | None, as_json: bool
+) -> None:
     """Deliveries, the next ones first.
 
     \b
@@ -110,12 +121,18 @@ def list_(place: Place, state: str | None, destination: str, limit: int | None, 
     """
     most = (limit or None) if limit is not None or as_json else ROWS
     with place.node() as node:
-        node.db.read_now(_print, state or "", destination.lower(), most, as_json)
+        node.db.read_now(_print, state or "", destination.lower(), only_restored, most, as_json)
 
 
-def _print(tx: Tx, state: str, destination: str, most: int | None, as_json: bool) -> None:
+def _print(tx: Tx, state: str, destination: str, only_restored: bool, most: int | None, as_json: bool) -> None:
     """While it is read, so that a long queue takes no memory."""
-    found = waiting.listed(tx, state, destination)
+    only = None
+    if only_restored:
+        held = restored.held(tx)
+        if held is None:
+            raise click.ClickException(NOT_RESTORED)
+        only = restored.is_from(held)
+    found = waiting.listed(tx, state, destination, only)
     first = islice(found, most)
     if as_json:
         show.array(first)
@@ -180,17 +197,37 @@ def retry(place: Place, ids: tuple[Id, ...], everything: bool) -> None:
 
 
 @queue.command()
-@click.argument("ids", type=ID, nargs=-1, required=True, metavar="ID…")
+@click.argument("ids", type=ID, nargs=-1, metavar="ID…")
+@click.option("--restored", "only_restored", is_flag=True, help=f"All {BROUGHT}.")
 @click.pass_obj
-def drop(place: Place, ids: tuple[Id, ...]) -> None:
+def drop(place: Place, ids: tuple[Id, ...], only_restored: bool) -> None:
     """Give these deliveries up; nobody is told.
 
     \b
-    Example:
+    Examples:
       listserv queue drop 4711
+      listserv queue drop --restored
     """
+    if bool(ids) == only_restored:
+        raise click.UsageError("name deliveries by their ID, or --restored")
     with place.node() as node:
-        _each(place, node, ids, (operating.drop, operating.drop_post), "is dropped")
+        if only_restored:
+            _drop_restored(place, node)
+        else:
+            _each(place, node, ids, (operating.drop, operating.drop_post), "is dropped")
+
+
+def _drop_restored(place: Place, node: Node) -> None:
+    """Some at a time, so that nobody waits long for the database."""
+    held = node.db.read_now(restoring.held)
+    dropped = 0
+    with show.progress("drop", held.copies if held else 0) as advance:
+        while number := place.act(node, operating.drop_restored, AT_ONCE):
+            advance(number)
+            dropped += number
+    if number is None:
+        raise click.ClickException(NOT_RESTORED)
+    click.echo(f"{plural(dropped, 'delivery is', 'deliveries are')} dropped; `listserv queue resume` goes on")
 
 
 @queue.command()

@@ -94,6 +94,7 @@ def _prepare(place: Place, stack: ExitStack, role: "Role") -> "Doorway":
         _check_secrets(node, does)
         stack.enter_context(roles.locked(node.settings.site.data_dir, role))
         if roles.Work.DELIVERY in does:
+            daemon.look_back(node)
             node.db.write_now(daemon.give_back, node, whole=True)
         return daemon.doorway(role, node.settings)
 

@@ -7,8 +7,9 @@ from datetime import datetime
 from listserv.access_log import events
 from listserv.access_log.line import Line
 from listserv.flows.site import Act
-from listserv.store import aside, deliveries, journal, secrets, waiting
+from listserv.store import aside, deliveries, journal, restored, secrets, waiting
 from listserv.store.db import Tx
+from listserv.store.waiting import Waiting
 
 Id = int | str  # of a delivery; or "p" and the number of a post that was set aside
 
@@ -66,6 +67,17 @@ def retry_post(act: Act, id: int) -> Result:
     return _end_aside(act, id, aside.release_post, events.post_retried, "retried")
 
 
+def drop_restored(act: Act, most: int) -> int | None:
+    """So many copies that may have been sent before the database was restored are given up: how many, 0 at the end.
+
+    None: deliveries are not held for that reason, or no longer.
+    """
+    found = restored.held(act.tx)
+    if found is None:
+        return None
+    return sum(_drop(act, each) for each in restored.some(act.tx, found, most))
+
+
 def drop_post(act: Act, id: int) -> Result:
     """A post that was set aside is given up."""
     return _end_aside(act, id, aside.drop_post, events.post_dropped, "dropped")
@@ -81,13 +93,8 @@ def drop(act: Act, id: int) -> Result:
     found = waiting.get(act.tx, id)
     if found is None:
         return Unknown(id)
-    if not deliveries.drop(act.tx, id, act.now):
+    if not _drop(act, found):
         return UnderWay(id) if found.state == "taken" else Over(id, found.state)
-    line = events.delivery_dropped(
-        act.now, act.who, group=found.group, message_id=found.message_id, member=found.recipient
-    )
-    journal.write(act.tx, line)
-    journal.note(act.tx, found.message_id, act.now, "dropped", f"the copy for {found.recipient}, by the operator")
     return Done(id)
 
 
@@ -119,6 +126,18 @@ def _end_aside(
     journal.write(act.tx, event(act.now, act.who, group=found.group, message_id=found.message_id))
     journal.note(act.tx, found.message_id, act.now, word, f"the post to {found.group}, by the operator")
     return Done(f"p{id}")
+
+
+def _drop(act: Act, found: Waiting) -> bool:
+    """False, and nothing has changed, when it is not to be dropped in this moment."""
+    if not deliveries.drop(act.tx, int(found.id), act.now):
+        return False
+    line = events.delivery_dropped(
+        act.now, act.who, group=found.group, message_id=found.message_id, member=found.recipient
+    )
+    journal.write(act.tx, line)
+    journal.note(act.tx, found.message_id, act.now, "dropped", f"the copy for {found.recipient}, by the operator")
+    return True
 
 
 def _hurry(act: Act, id: int | None) -> int:

@@ -18,12 +18,14 @@ from sqlalchemy import (
     Dialect,
     Executable,
     Subquery,
+    Table,
     Text,
     any_,
     bindparam,
     cast,
     func,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -64,3 +66,45 @@ def entries(dialect: Dialect, name: str) -> Subquery:
 def mapped(values: Mapping[int, str]) -> str:
     """The parameter of `entries`."""
     return json.dumps(values)
+
+
+# PostgreSQL's log is up to 32 numbers ahead of a sequence, and so is one that was recovered from it: draw more at once.
+_DRAWN = {
+    "sqlite": text("SELECT seq FROM sqlite_sequence WHERE name = :table"),
+    "postgresql": text("SELECT pg_sequence_last_value(pg_get_serial_sequence(:table, 'id'))"),
+}
+_DRAW = {
+    "sqlite": text("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = :table RETURNING seq"),
+    "postgresql": text("SELECT max(nextval(pg_get_serial_sequence(:table, 'id'))) FROM generate_series(1, 33)"),
+}
+_DRAW_BEYOND = {
+    "sqlite": text("UPDATE sqlite_sequence SET seq = :number WHERE name = :table"),
+    "postgresql": text("SELECT setval(pg_get_serial_sequence(:table, 'id'), :number)"),
+}
+
+
+def drawn(tx: Connection, table: Table) -> int:
+    """The last number that was given to a row of this table, or drawn; 0 when none was."""
+    return tx.execute(_DRAWN[tx.dialect.name], {"table": table.name}).scalar_one_or_none() or 0
+
+
+def draw(tx: Connection, table: Table) -> int:
+    """A number greater than all that were, as if for a row of this table."""
+    number = tx.execute(_DRAW[tx.dialect.name], {"table": table.name}).scalar_one_or_none()
+    return int(number) if number is not None else _first(tx, table)
+
+
+def _first(tx: Connection, table: Table) -> int:
+    """SQLite keeps no number of a table that never had a row."""
+    tx.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, 1)"), {"table": table.name})
+    return 1
+
+
+def draw_beyond(tx: Connection, table: Table, number: int) -> None:
+    """From now on numbers are greater than this one too.  Several may ask at once."""
+    if drawn(tx, table) >= number:
+        return
+    if tx.dialect.name == "postgresql":
+        tx.execute(text(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE"))
+    if drawn(tx, table) < number:
+        tx.execute(_DRAW_BEYOND[tx.dialect.name], {"table": table.name, "number": number})

@@ -9,7 +9,7 @@ from listserv.store.db import Tx
 from listserv.store.schema import secrets
 
 HMAC = "hmac"
-PAUSED = "paused"  # there while the operator has paused the queue
+PAUSED = "paused"  # there while nothing is delivered: the operator said so, or the database was `restored`
 
 
 def ensure(tx: Tx, name: str, fresh: bytes, now: datetime) -> bytes:
@@ -19,6 +19,12 @@ def ensure(tx: Tx, name: str, fresh: bytes, now: datetime) -> bytes:
         tx.execute(insert(secrets).values(name=name, value=fresh, made_at=now))
         return fresh
     return known
+
+
+def put(tx: Tx, name: str, value: bytes, now: datetime) -> None:
+    """The value of this name, whatever it was before."""
+    tx.execute(delete(secrets).where(secrets.c.name == name))
+    tx.execute(insert(secrets).values(name=name, value=value, made_at=now))
 
 
 def get(tx: Tx, name: str) -> bytes | None:

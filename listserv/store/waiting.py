@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, func, or_, select
 
 from listserv.store import aside
 from listserv.store.db import Tx
@@ -81,8 +81,12 @@ def destinations(tx: Tx) -> list[Destination]:
     return [Destination(*row) for row in found]
 
 
-def listed(tx: Tx, state: str = "", destination: str = "") -> Iterator[Waiting]:
+def listed(
+    tx: Tx, state: str = "", destination: str = "", only: ColumnElement[bool] | None = None
+) -> Iterator[Waiting]:
     """Deliveries in this state, "" for all that wait or are aside, by the time at which they are due.
+
+    only  which of them: a condition on deliveries and their editions
 
     Read while the transaction is open, so that memory does not grow with the queue.
     """
@@ -92,8 +96,18 @@ def listed(tx: Tx, state: str = "", destination: str = "") -> Iterator[Waiting]:
     chosen = _all().where(wanted).order_by(d.due, d.id).execution_options(yield_per=1000)
     if destination:
         chosen = chosen.where(d.destination == destination)
-    first = posts_aside(tx) if state in ("", "aside") and not destination else iter(())
+    if only is not None:
+        chosen = chosen.where(only)
+    has_posts = state in ("", "aside") and not destination and only is None
+    first = posts_aside(tx) if has_posts else iter(())
     return chain(first, (_waiting(row) for row in tx.execute(chosen)))
+
+
+def first_due(tx: Tx, most: int, only: ColumnElement[bool]) -> list[Waiting]:
+    """So many of these deliveries that are due, the next ones first."""
+    d = deliveries.c
+    chosen = _all().where(is_due(deliveries), only).order_by(d.due, d.id).limit(most)
+    return [_waiting(row) for row in tx.execute(chosen)]
 
 
 def posts_aside(tx: Tx) -> Iterator[Waiting]:

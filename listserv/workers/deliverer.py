@@ -23,7 +23,7 @@ from listserv.mail.signature import Signer
 from listserv.model.delivery import Copy, Deferred, Outcome
 from listserv.net.content import Budget
 from listserv.net.relay import Relay
-from listserv.store import queue, schema
+from listserv.store import queue, restored, schema
 from listserv.store.db import Database, Tx
 from listserv.store.deliveries import Delivery, Settled
 from listserv.store.outage import is_outage
@@ -80,8 +80,10 @@ class Deliverer:
         lines: int,
         clock: Callable[[], datetime],
         budget: Budget,
+        reached: Callable[[int], None],
     ) -> None:
         self.bell = Bell()
+        self._reached = reached  # by each claim, and before anything of it is sent
         self._db = db
         self._site = site
         self._relay = relay
@@ -149,23 +151,28 @@ class Deliverer:
             return DOZE
         self._hand.claims()
         asked = wanted, self._last_edition, self._turns.clogged()
-        claimed = await self._db.write(self._claim_deliveries, *asked)
+        claimed, number = await self._db.write(self._claim_deliveries, *asked)
         if not claimed:  # wait behind those who make deliveries, and claim in their commit
             waking = self.bell.wait(await until_due(self._db, schema.deliveries, self._clock()))
-            claimed = await self._db.write_behind(schema.deliveries.name, waking, self._claim_deliveries, *asked)
+            claiming = self._db.write_behind(schema.deliveries.name, waking, self._claim_deliveries, *asked)
+            claimed, number = await claiming
+        if claimed:
+            self._reached(number)
         self._hand.may_be_more = bool(claimed)
         await self._hand_out(claimed)
         # lines that had nothing to do begin before others are claimed, and well before when no more were due
         await asyncio.sleep(HEAD_START if len(claimed) < wanted else 0)
         return 0.0
 
-    def _claim_deliveries(self, tx: Tx, wanted: int, after: int, avoid: Collection[str]) -> list[Delivery]:
+    def _claim_deliveries(self, tx: Tx, wanted: int, after: int, avoid: Collection[str]) -> tuple[list[Delivery], int]:
+        """What is claimed, and how far the database has come with that."""
         if self._stopping:  # which is why it does not wait any more
-            return []
+            return [], 0
         now = self._clock()
         if not self._hand.ids:
             self._hand.holds(now)
-        return delivering.claim_deliveries(tx, self._site.claimant, now, wanted, after, avoid)
+        claimed = delivering.claim_deliveries(tx, self._site.claimant, now, wanted, after, avoid)
+        return claimed, restored.go_on(tx) if claimed else 0
 
     async def _hand_out(self, claimed: Sequence[Delivery]) -> None:
         """Edition by edition, in the order in which they were claimed."""

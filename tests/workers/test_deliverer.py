@@ -15,7 +15,7 @@ from listserv.flows.delivering import LADDER, Printed
 from listserv.model.group import Group
 from listserv.net.content import Budget
 from listserv.net.relay import Relay, Smarthost, Source, Tls
-from listserv.store import accounts, aside, deliveries, queue, schema, secrets
+from listserv.store import accounts, aside, deliveries, queue, restored, schema, secrets
 from listserv.store import editions as stored
 from listserv.store.db import Database, Tx
 from listserv.workers import deliverer as module
@@ -39,6 +39,7 @@ class Rig:
     world: World
     worker: Deliverer
     clock: Clock
+    reached: list[tuple[int, int]]  # how far the database had come with a claim, and how many copies had gone
 
     def given(self, people: int, **values: object) -> list[str]:
         """An edition for so many, due now: their addresses."""
@@ -86,10 +87,30 @@ async def rig(db: Database, lines: int = LINES) -> AsyncIterator[Rig]:
     async with World() as world:
         relay = Relay(Smarthost(world.host, world.port, Tls.NONE, connections=lines))
         clock = Clock()
+        reached: list[tuple[int, int]] = []
+
+        def reach(number: int) -> None:
+            reached.append((number, world.count))
+
         try:
-            yield Rig(db, world, Deliverer(db, site(), relay, {}, lines, clock, Budget(16_000_000)), clock)
+            worker = Deliverer(db, site(), relay, {}, lines, clock, Budget(16_000_000), reach)
+            yield Rig(db, world, worker, clock, reached)
         finally:
             await relay.close(1.0)
+
+
+async def test_each_claim_takes_the_database_further_and_that_is_known_before_anything_goes(db: Database) -> None:
+    async with rig(db) as here, here.at_work():
+        for sent in (0, 3):
+            here.given(3)
+            here.worker.bell.ring()
+            await here.done()
+            assert here.world.count == sent + 3
+            assert here.reached[-1][1] in range(sent, sent + 3)
+        numbers = [number for number, _ in here.reached]
+        assert here.reached[0][1] == 0
+        assert numbers == sorted(set(numbers))
+        assert numbers[-1] == db.read_now(restored.come_to)
 
 
 async def test_every_delivery_is_sent_once_and_ends_as_its_far_side_said(db: Database) -> None:
