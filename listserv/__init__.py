@@ -56,6 +56,7 @@ of them, `flows/posting` an act, `workers/distributor` an agent.  How a message 
         judge        Facts, and the hearing
         authors      rules about who wrote it
         content      rules about what was sent and how it came
+        pace         the rule about how fast one author posts
     store/           MEMORY: all SQL there is, as functions of a transaction
         db           the one way to the database
         bells turn   who hears of a commit; whose turn it is to write

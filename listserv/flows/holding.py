@@ -95,9 +95,13 @@ def hold_join(act: Act, group: Group, mailbox: Mailbox) -> int | None:
 
 
 def announce(act: Act, group: Group, id: int) -> None:
-    """A notice to every admin; when many come in an hour, the job of the summaries sees to the rest."""
-    if holds.noticed_since(act.tx, group.id, act.now - timedelta(hours=1)) >= ANNOUNCED_SINGLY:
-        jobs.hurry(act.tx, SUMMARY, act.now + SUMMARY_AFTER)
+    """A notice to every admin; when many come in an hour, the job of the summaries sees to the rest.
+
+    The more there were, the longer a summary gathers; at most until the job's turn comes by itself.
+    """
+    noticed = holds.noticed_since(act.tx, group.id, act.now - timedelta(hours=1))
+    if noticed >= ANNOUNCED_SINGLY:
+        jobs.hurry(act.tx, SUMMARY, act.now + SUMMARY_AFTER * (noticed - ANNOUNCED_SINGLY + 1))
         return
     holds.mark_noticed(act.tx, [id])
     held = holds.get(act.tx, id)

@@ -17,8 +17,9 @@ from listserv.model.envelope import UNCHECKED, DmarcPolicy, Envelope, Evidence, 
 from listserv.model.group import Group
 from listserv.model.post import Accept, Ask, Discard, Hold, HoldState, Reject, WaitsFor
 from listserv.rules import RULES, Facts, Judgement, judge
+from listserv.rules.pace import WITHIN
 from listserv.store import facts, groups, holds, journal, ledger, posts, tokens
-from listserv.store.facts import Known
+from listserv.store.facts import Known, Recent
 from listserv.store.posts import Post
 
 REPLACED = "the same post came from its proven author"
@@ -27,7 +28,7 @@ REPLACED = "the same post came from its proven author"
 def take(act: Act, group: Group, envelope: Envelope, reading: Reading) -> Reply:
     """The verdict as a reply; what it promises is written down in this transaction."""
     doubted = posts.doubted(reading.key)
-    known = facts.look(act.tx, group.id, (reading.key, doubted), reading.author_address)
+    known = _look(act, group, reading)
     seen = known.answered
     before = _known_already(act, group, reading, seen)
     if before is not None:
@@ -63,7 +64,8 @@ def known_already(act: Act, group: Group, reading: Reading) -> str | None:
 
 
 def _look(act: Act, group: Group, reading: Reading) -> Known:
-    return facts.look(act.tx, group.id, (reading.key, posts.doubted(reading.key)), reading.author_address)
+    recent = Recent(act.now - WITHIN, act.now, reading.subject_key, group.policy.pace)
+    return facts.look(act.tx, group.id, (reading.key, posts.doubted(reading.key)), reading.author_address, recent)
 
 
 def _known_already(act: Act, group: Group, reading: Reading, seen: Mapping[bytes, str]) -> str | None:
@@ -124,6 +126,8 @@ def _facts(act: Act, group: Group, envelope: Envelope, reading: Reading, known: 
         recipients=reading.recipients,
         command=reading.command,
         shows_a_right=bool(reading.rights) and tokens.any_open(act.tx, [tag.digest(each) for each in reading.rights]),
+        lately=known.lately,
+        alike=known.alike,
     )
 
 
@@ -277,6 +281,7 @@ def _came(act: Act, group: Group, envelope: Envelope, reading: Reading) -> dict[
         "digest": posts.keep(act.tx, reading.content, act.now),
         "message_id": reading.message_id,
         "author": reading.author_address,
+        "subject_key": reading.subject_key if reading.author_address and act.site.believes(reading.proof) else None,
         "envelope": came,
     }
 

@@ -59,6 +59,11 @@ class Reading:
         return None
 
     @property
+    def subject_key(self) -> bytes:
+        """The same for what the same machine answers to its own answers."""
+        return message.subject_key(self.subject)
+
+    @property
     def hops(self) -> int:
         return trace.hops(self.message)
 

@@ -8,6 +8,7 @@ A line that is no field ends the header as an empty line would (Postfix reads it
 Sources: RFC 5322 §2.1 and §2.2 (fields, folding), §3.6.4 (identification), §4.5 (obsolete blanks before the colon).
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,10 +22,12 @@ from listserv.mail.mailbox import Recipients as Recipients
 MAX_HEADER_BYTES = 102_400  # Postfix's header_size_limit; the longest honest header seen had 30 kB
 MAX_FIELDS = 1_000
 MAX_FIELD_BYTES = 65_536
+MAX_SUBJECT = 998  # characters that are looked at
 
 _NAME = re.compile(rb"([!-9;-~]++)[ \t]*+:")
 _FIELD = re.compile(rb"[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
 _ID = re.compile(rb"<[^<>\s]{1,998}>")
+_TAG = re.compile(r"\[[^][]*\]")
 
 # At most one of each (RFC 5322 §3.6): two readers, or a signature and a reader, would take different ones.
 ONCE = ("subject", "to", "cc", "date", "content-type")
@@ -142,6 +145,16 @@ def subject(message: Message) -> str:
     """The subject as a person reads it; "" without one."""
     field = message.first("subject")
     return text(field.value) if field else ""
+
+
+def subject_key(subject: str) -> bytes:
+    """The same for subjects that say the same: without tags in brackets, and all that stands before a colon.
+
+    So `Re: Ticket received: Re: Ticket received: A walk` is `A walk`, whatever a machine puts before it each time.
+    """
+    plain = _TAG.sub(" ", subject[:MAX_SUBJECT]).replace("：", ":").strip(" :")
+    said = " ".join(plain.rpartition(":")[2].split()).casefold()
+    return hashlib.sha256(said.encode("utf-8", "replace")).digest()[:8]
 
 
 def author(message: Message) -> Author | NoAuthor:

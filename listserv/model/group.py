@@ -108,6 +108,12 @@ class Policy:
     max_message_bytes: int = field(
         default=0, metadata={"help": "largest post; 0: what [smtp] max_message_bytes allows"}
     )
+    pace: int = field(
+        default=24,
+        metadata={
+            "help": "more posts of one author in 10 minutes wait for an admin, or a third on one subject; 0: never"
+        },
+    )
     archive: str = field(default="none", metadata={"help": "who may read old posts"})
     ads: bool = field(default=True, metadata={"help": "posts may carry one ad"})
 

@@ -28,12 +28,14 @@ SEVERAL_LINES = ("description", "welcome", "farewell", "footer")
 FREE_TEXT = ("title", "description", "welcome", "farewell", "subject_tag", "footer")
 LONGEST = {"title": 100, "description": 2000, "language": 12, "subject_tag": 60, "footer": 4000}  # characters
 LONGEST |= {"welcome": 4000, "farewell": 4000}
+NUMBERS = {"pace": 1000}  # the largest
 
 # Nothing stands behind these values yet.
 NOT_YET: Mapping[str, tuple[str, ...]] = {"archive": ("members", "public"), "listed": ("yes",)}
 MODES_NOT_YET = (Mode.DIGEST,)
 
 _YES, _NO = ("yes", "on", "true", "1"), ("no", "off", "false", "0")
+_NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _SIZE = re.compile(r"([0-9]{1,12})\s*(?:([kmg])i?b?|b|bytes)?\Z", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z]{2,4})?\Z")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -79,7 +81,7 @@ def read(key: str, text: str) -> Any | Wrong:
         case bool():
             return flag(text)
         case int():
-            return size(text)
+            return number(text, NUMBERS[key]) if key in NUMBERS else size(text)
         case tuple():
             return _topics(text)
         case StrEnum():
@@ -113,7 +115,7 @@ def accepted(key: str) -> str:
         case bool():
             return "no" if NOT_YET.get(key) else "yes, no"
         case int():
-            return "a number of bytes, also as 500k or 10M"
+            return f"a number up to {NUMBERS[key]}" if key in NUMBERS else "a number of bytes, also as 500k or 10M"
         case tuple():
             return "words with commas between them"
         case StrEnum():
@@ -164,6 +166,13 @@ def size(text: str) -> int | Wrong:
         return Wrong(f"“{text}” is not accepted; write a number of bytes, or e.g. 500k or 10M")
     unit = {"k": 1024, "m": 1024**2, "g": 1024**3}.get((found[2] or "").lower(), 1)
     return int(found[1]) * unit
+
+
+def number(text: str, largest: int) -> int | Wrong:
+    found = _NUMBER.match(text.strip())
+    if found is None or int(found[0]) > largest:
+        return Wrong(f"“{text}” is not accepted; write a number up to {largest}")
+    return int(found[0])
 
 
 def line_fault(text: str, longest: int) -> str | None:

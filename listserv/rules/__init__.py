@@ -21,6 +21,7 @@ from listserv.rules.content import (
     too_many_recipients,
 )
 from listserv.rules.judge import Facts, Judgement, Rule, judge
+from listserv.rules.pace import too_fast
 
 __all__ = ["RULES", "Facts", "Judgement", "Rule", "judge"]
 
@@ -41,4 +42,5 @@ RULES: tuple[Rule, ...] = (
     too_many_recipients,
     somebodys_right,
     administrative_words,
+    too_fast,
 )

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BindParameter, and_, bindparam, exists, insert, literal, select
+from sqlalchemy import BindParameter, Integer, and_, bindparam, exists, func, insert, select
 
 from listserv.model.account import Member
 from listserv.store import accounts, groups, rows, schema
 from listserv.store.db import Tx, known, later
-from listserv.store.schema import bans, mailboxes, seen, subscriptions
+from listserv.store.schema import bans, mailboxes, posts, seen, subscriptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,38 @@ class Known:
     answered: Mapping[bytes, str]
     is_banned: bool
     member: Member | None
+    lately: int = 0
+    alike: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """Which posts of the author to the group are counted, up to `most`: `lately`, and of these those `alike`."""
+
+    since: datetime
+    until: datetime
+    subject_key: bytes
+    most: int
 
 
 _GROUP: BindParameter[int] = bindparam("group")
 _AUTHOR: BindParameter[str] = bindparam("author")
 _OTHER = seen.alias("other")
-_HERE = select(literal(1).label("one")).subquery("here")
+_P = posts.c
+_RECENT = (
+    select(_P.subject_key)
+    .where(_P.group_id == _GROUP, _P.author == _AUTHOR, _P.subject_key.is_not(None))
+    .where(
+        _P.received_at.between(
+            bindparam("since", type_=_P.received_at.type), bindparam("until", type_=_P.received_at.type)
+        )
+    )
+    .limit(bindparam("most", type_=Integer))
+    .subquery("recent")
+)
+_IS_ALIKE = _RECENT.c.subject_key == bindparam("subject_key")
+_COUNTED = select(func.count().label("lately"), func.count().filter(_IS_ALIKE).label("alike")).select_from(_RECENT)
+_HERE = _COUNTED.subquery("here")
 _MORE = mailboxes.alias("more")
 _HAS_MORE = exists().where(_MORE.c.account_id == mailboxes.c.account_id, _MORE.c.id != mailboxes.c.id)
 _ASKED = (
@@ -35,6 +61,8 @@ _ASKED = (
     _OTHER.c.reply.label("second"),
     bans.c.key.label("banned"),
     _HAS_MORE.label("has_more"),
+    _HERE.c.lately,
+    _HERE.c.alike,
 )
 _PERSON = schema.accounts
 _LOOK = select(*_ASKED, *accounts.member_columns()).select_from(
@@ -48,16 +76,22 @@ _LOOK = select(*_ASKED, *accounts.member_columns()).select_from(
 _REMEMBER = insert(seen)
 
 
-def look(tx: Tx, group_id: int, keys: tuple[bytes, bytes], author: str) -> Known:
+def look(tx: Tx, group_id: int, keys: tuple[bytes, bytes], author: str, recent: Recent) -> Known:
     """`keys` are those by which a repeat is known; `author` the key of a mailbox, "" for nobody in particular."""
-    row = rows.first(tx, _LOOK, {"group": group_id, "post": keys[0], "other_post": keys[1], "author": author})
+    asked = {"group": group_id, "post": keys[0], "other_post": keys[1], "author": author}
+    span = {"since": recent.since, "until": recent.until, "subject_key": recent.subject_key, "most": recent.most}
+    row = rows.first(tx, _LOOK, {**asked, **span})
     assert row is not None  # whatever is known
     stored = dict(zip(keys, (row.first, row.second), strict=True))
     fresh = {key: known(tx).get(("seen", group_id, key)) for key in keys}
     answered = {key: reply for key in keys if (reply := stored[key] or fresh[key]) is not None}
+    posted = known(tx).get(("posted", group_id, author), [])
+    counted = (min(row.lately + len(posted), recent.most), row.alike + posted.count(recent.subject_key))
     if row.has_more:  # another mailbox of the same person may be the member, or be banned
-        return Known(answered, groups.is_banned(tx, group_id, author), accounts.member(tx, group_id, author))
-    return Known(answered, row.banned is not None, accounts.member_of(row) if row.id is not None else None)
+        banned, member = groups.is_banned(tx, group_id, author), accounts.member(tx, group_id, author)
+        return Known(answered, banned, member, *counted)
+    member = accounts.member_of(row) if row.id is not None else None
+    return Known(answered, row.banned is not None, member, *counted)
 
 
 def remember(tx: Tx, group_id: int, key: bytes, reply: str, now: datetime) -> None:

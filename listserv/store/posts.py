@@ -11,7 +11,7 @@ from sqlalchemy import Executable, Integer, Row, bindparam, delete, exists, inse
 
 from listserv.store import ledger, queue
 from listserv.store.bells import ring
-from listserv.store.db import Tx, later
+from listserv.store.db import Tx, known, later
 from listserv.store.dialects import Upsert
 from listserv.store.large import carried, octets
 from listserv.store.schema import editions, holds, messages, posts, seen
@@ -105,7 +105,9 @@ def add(tx: Tx, *, state: str, now: datetime, **values: Any) -> int:
 
 
 def accept(tx: Tx, now: datetime, **values: Any) -> None:
-    """A new due post whose id nobody asks for: it is written with those who share the commit."""
+    """A new due post whose id nobody asks for: it is written with those who share the commit, and known to them."""
+    if values.get("subject_key") is not None:
+        known(tx).setdefault(("posted", values["group_id"], values["author"]), []).append(values["subject_key"])
     ledger.taken(tx, now.date(), values["group_id"])
     later(tx, _ADD, {"state": "due", "due": now, "received_at": now, **values})
     ring(tx, "posts")

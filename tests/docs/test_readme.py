@@ -32,6 +32,7 @@ from listserv.mail.request import MAX_COMMANDS
 from listserv.model import request, setting
 from listserv.model.group import DEFAULTS
 from listserv.net.gate import Limits
+from listserv.rules import pace
 from listserv.settings import Settings
 from listserv.store import queue
 from listserv.workers import loop, reception, recorder
@@ -195,6 +196,10 @@ def test_the_figures_of_readme_are_those_of_the_code() -> None:
     assert [step.seconds for step in delivering.LADDER] == [30, 120, 300, 900, 1800, 3600, 7200, 14400]
     assert f"± {delivering.JITTER:.0%}".replace("%", " %") in said["a delivery"]
     assert f"{reception.CROWDED:,}" in said["the queue"]
+    most, minutes = DEFAULTS.pace, pace.WITHIN // timedelta(minutes=1)
+    assert (
+        f"{most} posts to a group in {minutes} minutes, {pace.alike(most)} of them on one subject" in said["an author"]
+    )
     assert f"{recipient.MAX_GROUP_OCTETS} characters" in said["a group's name"]
     assert f"at most one in {budgeting.MAIL.every.total_seconds() / 3600:.0f} hours" in said["questions to one mailbox"]
     assert f"void after {objecting.ANSWER_WITHIN.days} days" in said["questions to one mailbox"]

@@ -24,6 +24,32 @@ PIECES = [
 ]
 
 
+WALK = message.subject_key("A walk")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "A walk",
+        "Re: A walk",
+        "RE:a  WALK ",
+        "[walkers] A walk",
+        "Re: [walkers] AW: A walk",
+        "Aw: Ticket [#7] received: Re: Ticket [#6] received: A walk",
+        "回复：A walk",
+        "Réponse : A walk:",
+    ],
+)
+def test_subjects_that_say_the_same_have_one_key(subject: str) -> None:
+    assert message.subject_key(subject) == WALK
+
+
+@pytest.mark.parametrize("subject", ["", "walk", "A walk 2", "Re: ", ":", "[A walk]", "A walk: yes", "\ud800"])
+def test_other_subjects_have_another(subject: str) -> None:
+    assert message.subject_key(subject) != WALK
+    assert len(message.subject_key(subject)) == 8
+
+
 def joined(parsed: message.Message) -> bytes:
     fields = b"".join(field.raw for field in parsed.fields)
     return parsed.raw[: parsed.head_at] + fields + parsed.separator + parsed.body

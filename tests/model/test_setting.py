@@ -35,6 +35,16 @@ def test_what_is_no_size_is_wrong(text: str) -> None:
     assert isinstance(setting.read("max_message_bytes", text), Wrong)
 
 
+@pytest.mark.parametrize(("text", "number"), [("0", 0), (" 24 ", 24), ("007", 7), ("1000", 1000)])
+def test_numbers_are_plain(text: str, number: int) -> None:
+    assert setting.read("pace", text) == number
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1001", "24k", "1.5", "1e3", "off", "24/10", "9" * 99, "²", "٣", "1_0"])
+def test_what_is_no_number_or_too_large_is_wrong(text: str) -> None:
+    assert setting.read("pace", text) == Wrong(f"“{text}” is not accepted; write a number up to 1000")
+
+
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [

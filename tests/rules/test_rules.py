@@ -14,7 +14,7 @@ from listserv.model.address import Address
 from listserv.model.envelope import Proof
 from listserv.model.group import Group, Joining, Kind, Mode, Policy, Posting, Role, Strangers
 from listserv.model.post import Accept, Ask, Discard, Hold, Reject, Verdict
-from listserv.rules import RULES, Facts, Rule, authors, content, judge
+from listserv.rules import RULES, Facts, Rule, authors, content, judge, pace
 from listserv.rules.authors import MODERATION, REFUTED, UNPROVEN
 
 ADA = Address("ada", "a.example")
@@ -41,6 +41,7 @@ def facts(**changes: Any) -> Facts:
 STRANGER: dict[str, Any] = {"member": None}
 FORGED: dict[str, Any] = {"proof": Proof.REFUTED, "is_believed": False, "why": ("SPF fails", "no DKIM signature")}
 NOT_ACCEPTED: dict[str, Any] = {"proof": Proof.UNKNOWN, "is_believed": False}
+FAST = "it came too fast after other posts of its author"
 WHY = "SPF fails; no DKIM signature"
 DISOWNED = "From names ada@a.example, and a.example does not vouch for that"
 
@@ -154,6 +155,17 @@ TABLE: list[tuple[Rule, dict[str, Any], Verdict | None]] = [
         {"command": "unsubscribe"},
         Hold(("it looks like a command: “unsubscribe”",)),
     ),
+    (pace.too_fast, {}, None),
+    (pace.too_fast, {"lately": 23, "alike": 7}, None),
+    (pace.too_fast, {"lately": 24}, Hold((f"{FAST}, 24 in 10 minutes",))),
+    (pace.too_fast, {"lately": 24, "alike": 24}, Hold((f"{FAST}, 24 in 10 minutes",))),
+    (pace.too_fast, {"lately": 8, "alike": 8}, Hold((f"{FAST} with this subject, 8 in 10 minutes",))),
+    (pace.too_fast, {"lately": 24, "member": member(Role.OWNER)}, Hold((f"{FAST}, 24 in 10 minutes",))),
+    (pace.too_fast, {"lately": 24, "pace": 25}, None),
+    (pace.too_fast, {"lately": 999, "alike": 999, "pace": 0}, None),
+    (pace.too_fast, {"lately": 1, "alike": 1, "pace": 2}, Hold((f"{FAST} with this subject, 1 in 10 minutes",))),
+    (pace.too_fast, {"lately": 1, "pace": 1}, Hold((f"{FAST}, 1 in 10 minutes",))),
+    (pace.too_fast, {"pace": 1}, None),
 ]
 
 
@@ -198,6 +210,7 @@ def test_holds_pile_up_so_that_an_admin_reads_every_reason_once() -> None:
         names_the_group=False,
         recipients=99,
         command="help",
+        lately=24,
     )
     judgement = judge(doubtful, RULES)
     assert judgement.verdict == Hold(
@@ -209,9 +222,10 @@ def test_holds_pile_up_so_that_an_admin_reads_every_reason_once() -> None:
             "neither To nor Cc names the group",
             "To and Cc name 99 people, more than 20",
             "it looks like a command: “help”",
+            f"{FAST}, 24 in 10 minutes",
         )
     )
-    assert len(judgement.by) == 7
+    assert len(judgement.by) == 8
 
 
 @pytest.mark.parametrize(
@@ -283,6 +297,8 @@ EVERYTHING = st.builds(
     names_the_group=st.booleans(),
     recipients=st.integers(0, 50),
     command=st.sampled_from([None, "help"]),
+    lately=st.integers(0, 30),
+    alike=st.integers(0, 30),
 )
 
 

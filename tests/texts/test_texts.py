@@ -706,10 +706,11 @@ def _rules_reasons() -> set[str]:
     only = replace(moderated, group=group(replace(strangers, posting=Posting.MODERATORS)))
     refuted = replace(seen, proof=Proof.REFUTED, is_believed=False, why=("SPF fails",))
     unproven = replace(moderated, is_believed=False)
-    every = (seen, unclear, moderated, owners, only, refuted, unproven)
+    fast, alike = replace(moderated, lately=99), replace(moderated, alike=99)
+    every = (seen, unclear, moderated, owners, only, refuted, unproven, fast, alike)
     verdicts = [judge(facts, RULES).verdict for facts in every]
     reasons = {reason for verdict in verdicts if isinstance(verdict, Hold | Ask) for reason in verdict.reasons}
-    assert len(reasons) == 13, reasons
+    assert len(reasons) == 15, reasons
     return reasons | {"an admin decides who joins this group"}
 
 
