@@ -143,7 +143,7 @@ def hold_expired(at: datetime, who: Who, *, group: str, message_id: str, hold: i
 
 
 def hold_unclear(at: datetime, who: Who, *, group: str, message_id: str, hold: int, why: str) -> Line:
-    """An admin's reply decided nothing and was answered; `why` says in words."""
+    """An admin's reply decided nothing and was answered, at most twice in 12 hours; `why` says in words."""
     return _line("hold.unclear", at, who, group=group, message_id=message_id, hold=hold, why=why)
 
 

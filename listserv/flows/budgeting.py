@@ -16,6 +16,7 @@ from listserv.store.buckets import Budget
 
 MAIL = Budget(1, timedelta(days=1))  # to one mailbox, whoever caused it
 FATE = Budget(10, timedelta(days=1) / 10)  # to one mailbox: what became of posts that nothing proves to be its own
+PUZZLED = Budget(2, timedelta(hours=12))  # to one admin: that he was not understood, about the same hold
 NETWORK = Budget(20, timedelta(minutes=6))  # unproven wishes from one address, or one /64
 DOMAIN = Budget(100, timedelta(minutes=1))  # unproven wishes by one domain in the envelope or From
 PERSON = Budget(20, timedelta(minutes=30))  # proven wishes of one author
@@ -86,6 +87,14 @@ def spend_mail(act: Act, key: str) -> bool:
 def spend_fate(act: Act, key: str) -> bool:
     """True while this mailbox may be told what became of posts that nothing proves to be its own."""
     return buckets.spend(act.tx, _name(act, "fate", key), FATE, act.now)
+
+
+def spend_puzzled(act: Act, key: str, hold: int) -> bool:
+    """True while this admin may be told that his answer about this hold, the first of a summary, was not understood.
+
+    Else a responder of his that says nothing of itself would answer that, too, and so on.
+    """
+    return buckets.spend(act.tx, _name(act, "puzzled", f"{hold} {key}"), PUZZLED, act.now)
 
 
 def once_a_day(act: Act, what: str, whose: str) -> bool:

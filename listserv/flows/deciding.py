@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from listserv.access_log import events
-from listserv.flows import moderating, notifying
+from listserv.flows import budgeting, moderating, notifying
 from listserv.flows.agreeing import Effect, Yes, refuse
 from listserv.flows.holding import HOLD_FOR, UNDO_FOR, empty_approves
 from listserv.flows.moderating import Decided, Decision, NotDecided, Verb
@@ -80,9 +80,10 @@ def _who(act: Act, group: Group, key: str) -> str:
 
 def _unclear(act: Act, group: Group, reading: Reading, admin: Member, held: Held, line: str) -> Reply:
     """Nothing has changed; the answer says what can be said."""
-    facts = {"held": held, "line": line}
-    letter = Letter("hold-unclear", facts, _anew(act, group, admin, held), answers=reading.message_id)
-    notifying.send(act, group, notifying.to_member(group, admin), letter)
+    if budgeting.spend_puzzled(act, admin.key, held.id):
+        facts = {"held": held, "line": line}
+        letter = Letter("hold-unclear", facts, _anew(act, group, admin, held), answers=reading.message_id)
+        notifying.send(act, group, notifying.to_member(group, admin), letter)
     note = events.hold_unclear(
         act.now,
         act.who,
@@ -151,6 +152,8 @@ def _decide_batch(act: Act, group: Group, reading: Reading, token: Token) -> Rep
     if isinstance(said, tuple):
         for batch in said:
             results += _each(act, group, batch, waiting, admin)
+    if not results and not budgeting.spend_puzzled(act, admin.key, token.doc["holds"][0]):
+        return RECEIVED
     line = said.line if isinstance(said, Unclear) else ""
     facts = {"results": results, "line": line, "waiting": waiting}
     _tell_results(act, group, reading.message_id, admin, facts, token.doc["holds"])

@@ -2,12 +2,15 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from listserv.model.envelope import Evidence, Proof
+from listserv.model.group import Mode
+from listserv.store import accounts
 from tests.kit.house import House, house, mail, read, words
 
 ANN, BEN = "ann@a.example", "ben@b.example"  # admins
@@ -20,9 +23,11 @@ FORGED, GENUINE = Evidence(Proof.REFUTED), Evidence(Proof.PROVEN)
 ROUNDS = 40  # far beyond what a storm may have
 
 
-async def storm(here: House, responders: Sequence[str], subject: str = "Re: {}", rounds: int = ROUNDS) -> int:
+async def storm(
+    here: House, responders: Sequence[str], subject: str = "Re: {}", rounds: int = ROUNDS, already: int = 0
+) -> int:
     """How many rounds it took until nobody got anything more: each answers each mail, where Reply-To or From says."""
-    read_already = dict.fromkeys(responders, 0)
+    read_already = dict.fromkeys(responders, already)
     for number in range(rounds):
         await here.idle()
         answered = False
@@ -80,6 +85,41 @@ async def test_two_naive_responders_end_after_eight_copies_of_each(url: str, fol
         assert len(here.inbox(MIA)) == 1 + 8 + 8
         assert len(here.inbox(NINA)) == len(here.inbox(NORA)) == 1 + 8 + 8 + 1
         assert len(here.inbox(ANN)) <= 5 + 1 + 2  # notices, a summary, and what they answered to ours
+
+
+async def test_an_admins_own_responder_ends_as_well(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        # given an admin who gets the posts, and is away
+        group = here.group(WALKERS, [MIA], owner=ANN, reply_to="group", pace=1)
+        here.admin(group, NINA)
+        member = here.member(group, NINA)
+        assert member is not None
+        here.node.db.write_now(lambda tx: accounts.change(tx, member.subscription_id, mode=Mode.EACH.value))
+        # when what her responder answers is held, and she is asked about it
+        await here.post(MIA, WALKERS, subject="A walk")
+        rounds = await storm(here, [NINA])
+        # then what it says to that is answered twice
+        said = Counter(str(read(copy)["Subject"]).partition(":")[0] for copy in here.inbox(NINA))
+        assert rounds < 10
+        assert said["[walkers] Not understood"] == 2
+        assert len(here.held()) == 1
+
+
+async def test_a_responder_that_answers_a_summary_ends_as_well(url: str, folder: Path) -> None:
+    async with house(url, folder) as here:
+        here.group(WALKERS, [MIA], owner=NINA, pace=1)
+        await here.idle()
+        for number in range(9):
+            await here.post(MIA, WALKERS, subject=f"post {number}")
+        await here.later(seconds=30)
+        summary = here.notice(NINA)
+        before = len(here.inbox(NINA))
+        rounds = await storm(here, [NINA], already=before - 1)
+        assert rounds == 3
+        assert len(here.inbox(NINA)) == before + 2
+        await here.answer(NINA, summary, "discard all")
+        await here.quiet()
+        assert len(here.held()) == 5
 
 
 async def test_who_comes_back_from_a_flight_is_not_held(url: str, folder: Path) -> None:
