@@ -64,7 +64,8 @@ def known_already(act: Act, group: Group, reading: Reading) -> str | None:
 
 
 def _look(act: Act, group: Group, reading: Reading) -> Known:
-    recent = Recent(act.now - WITHIN, act.now, reading.subject_key, group.policy.pace)
+    counted = group.policy.pace if reading.answers else 0
+    recent = Recent(act.now - WITHIN, act.now, reading.subject_key, counted)
     return facts.look(act.tx, group.id, (reading.key, posts.doubted(reading.key)), reading.author_address, recent)
 
 
@@ -256,6 +257,12 @@ def _log_repeat(act: Act, group: Group, envelope: Envelope, reading: Reading) ->
     journal.write(act.tx, note)
 
 
+def _subject_key(act: Act, reading: Reading) -> bytes | None:
+    """None: it is no answer, or it is not believed who wrote it; it does not count for `pace`."""
+    counts = reading.answers and reading.author_address and act.site.believes(reading.proof)
+    return reading.subject_key if counts else None
+
+
 def _came(act: Act, group: Group, envelope: Envelope, reading: Reading) -> dict[str, Any]:
     """The columns of a post that say what came and how; its bytes are stored, its arrival is noted."""
     peer = envelope.peer
@@ -281,7 +288,7 @@ def _came(act: Act, group: Group, envelope: Envelope, reading: Reading) -> dict[
         "digest": posts.keep(act.tx, reading.content, act.now),
         "message_id": reading.message_id,
         "author": reading.author_address,
-        "subject_key": reading.subject_key if reading.author_address and act.site.believes(reading.proof) else None,
+        "subject_key": _subject_key(act, reading),
         "envelope": came,
     }
 

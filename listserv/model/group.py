@@ -111,7 +111,7 @@ class Policy:
     pace: int = field(
         default=24,
         metadata={
-            "help": "more posts of one author in 10 minutes wait for an admin, or a third on one subject; 0: never"
+            "help": "more answers of one author in 10 minutes wait for an admin, or a third on one subject; 0: never"
         },
     )
     archive: str = field(default="none", metadata={"help": "who may read old posts"})

@@ -38,7 +38,7 @@ class Facts:
     recipients: int = 1  # in To and Cc
     command: str | None = None  # the administrative word it consists of
     shows_a_right: bool = False  # a token of ours is in it that still counts for whoever has it
-    lately: int = 0  # other believed posts of its author to the group in the last `pace.WITHIN`; no more are counted
+    lately: int = 0  # of an answer: other believed ones of its author in the last `pace.WITHIN`; no more are counted
     alike: int = 0  # of these those with its subject
 
 

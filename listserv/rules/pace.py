@@ -1,8 +1,9 @@
-"""The rule about how fast one author posts to one group: what ends the talk of machines with each other.
+"""The rule about how fast one author answers in one group: what ends the talk of machines with each other.
 
 A responder that says nothing of itself answers every copy it gets, and where replies go to the group it gets its own
 answers back.  People do not write so fast: who answers ten threads in the evening needs longer than `WITHIN`, and
 what a mail program sends at once after a flight is a dozen, about several things; a machine says the same each time.
+Whoever begins something, once or a thousand times, is no concern of this rule.
 """
 
 from datetime import timedelta
@@ -32,4 +33,4 @@ def alike(most: int) -> int:
 
 
 def _hold(which: str, number: int) -> Hold:
-    return Hold((f"it came too fast after other posts of its author{which}, {number} in {_MINUTES} minutes",))
+    return Hold((f"it came too fast after other answers of its author{which}, {number} in {_MINUTES} minutes",))

@@ -207,7 +207,7 @@ posts = _table(
     Column("digest", LargeBinary(32), nullable=True, index=True),
     Column("message_id", String(998), nullable=False, index=True),
     Column("author", String(320), nullable=False),
-    Column("subject_key", LargeBinary(8), nullable=True),  # None: nobody believed who wrote it
+    Column("subject_key", LargeBinary(8), nullable=True),  # None: no answer, or nobody believed who wrote it
     *_queue(),
     Column("cursor", Id, nullable=False, server_default="0"),  # subscriptions up to here have their delivery
     Column("edition_id", Id, nullable=True),

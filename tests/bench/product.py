@@ -104,7 +104,6 @@ class Product:
             file = data / "people"
             file.write_text("".join(f"{member}\n" for member in people))
             shell(config, "group", "create", group, "--owner", OWNER)
-            shell(config, "group", "set", group, "pace=0")  # one author posts all, as to the others
             shell(config, "member", "import", group, str(file), "--confirmed")
         if engine == "postgresql":
             with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:

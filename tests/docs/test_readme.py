@@ -198,7 +198,8 @@ def test_the_figures_of_readme_are_those_of_the_code() -> None:
     assert f"{reception.CROWDED:,}" in said["the queue"]
     most, minutes = DEFAULTS.pace, pace.WITHIN // timedelta(minutes=1)
     assert (
-        f"{most} posts to a group in {minutes} minutes, {pace.alike(most)} of them on one subject" in said["an author"]
+        f"{most} answers to a group in {minutes} minutes, {pace.alike(most)} of them on one subject"
+        in said["an author"]
     )
     assert f"{recipient.MAX_GROUP_OCTETS} characters" in said["a group's name"]
     assert f"at most one in {budgeting.MAIL.every.total_seconds() / 3600:.0f} hours" in said["questions to one mailbox"]

@@ -132,11 +132,8 @@ class Process:
             database.close()
 
     def populate(self, group: str, members: int = 0, names: Mapping[str, Role] | None = None, **policy: Any) -> None:
-        """A group of `members` people, made in bulk: m0@d0.example, m1@d1.example … (ten domains), and some by name.
-
-        Who writes to it may be in more of a hurry than people are.
-        """
-        self.work(_populate, group, members, names or {}, {"pace": 0, **policy})
+        """A group of `members` people, made in bulk: m0@d0.example, m1@d1.example … (ten domains), and some by name."""
+        self.work(_populate, group, members, names or {}, policy)
 
     def states(self) -> dict[str, int]:
         """How many deliveries are in each state."""

@@ -41,7 +41,7 @@ def facts(**changes: Any) -> Facts:
 STRANGER: dict[str, Any] = {"member": None}
 FORGED: dict[str, Any] = {"proof": Proof.REFUTED, "is_believed": False, "why": ("SPF fails", "no DKIM signature")}
 NOT_ACCEPTED: dict[str, Any] = {"proof": Proof.UNKNOWN, "is_believed": False}
-FAST = "it came too fast after other posts of its author"
+FAST = "it came too fast after other answers of its author"
 WHY = "SPF fails; no DKIM signature"
 DISOWNED = "From names ada@a.example, and a.example does not vouch for that"
 

@@ -73,7 +73,7 @@ async def test_while_many_posts_come_in_taking_them_goes_first(folder: Path, mon
         return len(tx.execute(select(p.id).where(p.state == "done")).all())
 
     async with house("sqlite:///listserv.db", folder) as here:
-        here.group(WALKERS, ["ada@a.example"], pace=0)
+        here.group(WALKERS, ["ada@a.example"])
         letters = [mail("ada@a.example", WALKERS, f"text {n}", f"post {n}") for n in range(40)]
         await asyncio.gather(*(here.send("ada@a.example", WALKERS, one) for one in letters))
         assert here.node.db.read_now(done) < 20

@@ -18,7 +18,7 @@ NINA, NORA = "nina@n.example", "nora@n.example"  # away, and their responders ar
 MIA = "mia@m.example"
 WALKERS = "walkers@lists.example"
 RUNNERS = "runners@lists.example"
-FAST = "it came too fast after other posts of its author"
+FAST = "it came too fast after other answers of its author"
 FORGED, GENUINE = Evidence(Proof.REFUTED), Evidence(Proof.PROVEN)
 ROUNDS = 40  # far beyond what a storm may have
 
@@ -35,7 +35,13 @@ async def storm(
             fresh = here.inbox(person)[read_already[person] :]
             read_already[person] += len(fresh)
             for copy in fresh:
-                await here.post(person, _whereto(copy), "I am hiking.", subject.format(read(copy)["Subject"]))
+                await here.post(
+                    person,
+                    _whereto(copy),
+                    "I am hiking.",
+                    subject.format(read(copy)["Subject"]),
+                    In_Reply_To=str(read(copy)["Message-ID"]),
+                )
                 answered = True
         if not answered:
             return number
@@ -110,7 +116,7 @@ async def test_a_responder_that_answers_a_summary_ends_as_well(url: str, folder:
         here.group(WALKERS, [MIA], owner=NINA, pace=1)
         await here.idle()
         for number in range(9):
-            await here.post(MIA, WALKERS, subject=f"post {number}")
+            await here.post(MIA, WALKERS, subject=f"Re: post {number}")
         await here.later(seconds=30)
         summary = here.notice(NINA)
         before = len(here.inbox(NINA))
@@ -134,27 +140,28 @@ async def test_too_many_at_once_are_held_whatever_they_are_about_and_later_ones_
     async with house(url, folder) as here:
         here.group(WALKERS, [NINA, MIA])
         here.group(RUNNERS, [NINA, MIA], pace=0)
-        letters = [mail(NINA, WALKERS, f"text {n}", f"post {n}") for n in range(30)]
+        letters = [mail(NINA, WALKERS, f"text {n}", f"Re: post {n}") for n in range(30)]
         said = await asyncio.gather(*(here.send(NINA, WALKERS, each) for each in letters))
         assert sum("accepted" in reply for reply in said) == 24
         assert {hold.reasons for hold in here.held()} == {(f"{FAST}, 24 in 10 minutes",)}
         # what waits counts as well: while it goes on, so does this
         await here.later(minutes=9, seconds=55)
-        assert "held" in await here.post(NINA, WALKERS, subject="another")
+        assert "held" in await here.post(NINA, WALKERS, subject="Re: another")
         # nobody else is held, nor in a group that wants no limit, nor when it is over
-        assert "accepted" in await here.post(MIA, WALKERS)
+        assert "accepted" in await here.post(MIA, WALKERS, subject="Re: it")
         for _ in range(9):
-            assert "accepted" in await here.post(NINA, RUNNERS)
+            assert "accepted" in await here.post(NINA, RUNNERS, subject="Re: it")
+        assert "accepted" in await here.post(NINA, WALKERS, subject="something new")
         await here.later(minutes=10)
-        assert "accepted" in await here.post(NINA, WALKERS)
+        assert "accepted" in await here.post(NINA, WALKERS, subject="Re: it")
 
 
 async def test_what_others_send_in_somebodys_name_uses_up_nothing(url: str, folder: Path) -> None:
     async with house(url, folder) as here:
         here.group(WALKERS, [NINA, MIA], pace=3)
         for n in range(5):
-            assert "held until" in await here.hand_in(WALKERS, mail(NINA, WALKERS, f"buy {n}"), FORGED)
-        assert "accepted" in await here.hand_in(WALKERS, mail(NINA, WALKERS), GENUINE)
+            assert "held until" in await here.hand_in(WALKERS, mail(NINA, WALKERS, f"buy {n}", "Re: it"), FORGED)
+        assert "accepted" in await here.hand_in(WALKERS, mail(NINA, WALKERS, subject="Re: it"), GENUINE)
 
 
 async def test_a_long_storm_is_few_mails_to_an_admin(url: str, folder: Path) -> None:
@@ -162,9 +169,9 @@ async def test_a_long_storm_is_few_mails_to_an_admin(url: str, folder: Path) -> 
         here.group(WALKERS, [NINA, MIA], owner=ANN, pace=1)
         await here.idle()
         for number in range(40):
-            await here.post(NINA, WALKERS, subject=f"post {number}")
+            await here.post(NINA, WALKERS, subject=f"Re: post {number}")
             await here.later(seconds=15)
         await here.later(minutes=5)
         assert len(here.held()) == 39
         assert 5 < len(here.inbox(ANN)) <= 5 + 7
-        assert "Subject:  post 39" in words(here.notice(ANN))
+        assert "Subject:  Re: post 39" in words(here.notice(ANN))
