@@ -87,7 +87,7 @@ def _forget_unsynced(wal: Path) -> None:
     frames again with the next commit; who begins anew would take them for a commit, build on them, and lose his own
     with them when the power fails.
     """
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, PermissionError):  # who may not open it is told so by SQLite
         fd = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
