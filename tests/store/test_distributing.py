@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+import pytest
+
 from listserv.flows import distributing
 from listserv.hooks import Addition, Feature
 from listserv.model.group import Group
@@ -41,13 +43,16 @@ def test_a_post_that_was_tried_before_comes_without(db: Database) -> None:
     assert (again.post.tries, again.draft) == (2, None)
 
 
-def test_a_post_that_cannot_be_loaded_is_claimed_all_the_same(db: Database) -> None:
+def test_a_post_that_cannot_be_loaded_is_claimed_without_its_draft(db: Database) -> None:
     # given a feature that fails on it
     walkers = db.write_now(group)
     db.write_now(post, walkers.id)
+    faulty = site(features=(Feature("faulty", amend=fails),))
+    with pytest.raises(ValueError, match="a fault of this feature"):
+        db.write_now(distributing.claim, faulty, NOW, SMALL)
 
-    # then the claim stands: so the fault is counted where it is loaded by itself, and not run into for ever
-    claimed = db.write_now(distributing.claim, site(features=(Feature("faulty", amend=fails),)), NOW, SMALL)
+    # then it can be claimed bare: so the fault is counted where it is loaded by itself, and not run into for ever
+    claimed = db.write_now(distributing.claim, faulty, NOW, SMALL, bare=True)
     assert claimed.post is not None
     assert claimed.draft is None
     assert db.write_now(distributing.claim_post, "other", NOW) is None

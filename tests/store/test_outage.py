@@ -11,6 +11,7 @@ from listserv.store.db import Database, Tx
 from listserv.store.engines import UnsafeDatabase
 from listserv.store.outage import is_outage
 from tests.kit.database import opened
+from tests.kit.postgres import Postgres
 
 
 @pytest.fixture
@@ -67,11 +68,11 @@ def test_what_fails_for_what_it_was_given_is_a_fault(db: Database, work: Callabl
 
 
 @pytest.mark.parametrize("value", ["a\0b", "9" * 30])
-def test_a_value_that_postgresql_refuses_is_a_fault(db: Database, value: str) -> None:
-    if db.url.get_backend_name() == "sqlite":
-        pytest.skip("SQLite takes everything")
+def test_a_value_that_postgresql_refuses_is_a_fault(server: Postgres, value: str) -> None:
+    db = Database(server.database())
     with pytest.raises(Exception) as fault:
         db.read_now(lambda tx: tx.execute(text("SELECT CAST(CAST(:value AS text) AS integer)"), {"value": value}))
+    db.close()
     assert not is_outage(fault.value)
 
 
