@@ -139,9 +139,6 @@ async def test_while_something_takes_long_others_are_distributed(
         await arrive(world, ["ordinary"])
         assert not there.work(lambda tx: tx.execute(select(func.max(posts.c.faults))).scalar_one())
 
-        # and the large one is tried until it is aside
-        await aside(there, 1)
-
 
 @pytest.mark.timeout(300)
 async def test_a_message_that_cannot_be_read_is_refused_and_the_listener_lives(

@@ -53,18 +53,17 @@ def bomb(
     return answers
 
 
-@pytest.mark.timeout(600)
-async def test_ten_thousand_requests_that_name_one_victim_make_one_mail(url: str, folder: Path) -> None:
+async def test_thousands_of_requests_that_name_one_victim_make_one_mail(url: str, folder: Path) -> None:
     async with house(url, folder) as here:
         names = group_names(100)
         for name in names:
             here.group(name)
         # the bomb, and a smaller one on each of the following days
-        answers = bomb(here, names, 10_000 if url.startswith("sqlite") else 1_000)
+        answers = bomb(here, names, 3_000 if url.startswith("sqlite") else 600)
         assert set(answers) == {"250", "450"}
         for _ in range(3):
             await here.later(days=1)
-            bomb(here, names, 200)
+            bomb(here, names, 100)
         await here.quiet()
         assert here.world.count == 1
         question = here.notice(VICTIM)
@@ -75,7 +74,7 @@ async def test_ten_thousand_requests_that_name_one_victim_make_one_mail(url: str
         assert (await here.answer(VICTIM, question, "never")).startswith("250")
         for days in (1, 40, 400):
             await here.later(days=days)
-            assert set(bomb(here, names, 200)) <= {"250", "450"}
+            assert set(bomb(here, names, 100)) <= {"250", "450"}
         await here.quiet()
         assert here.world.count == 1
         assert here.node.db.read_now(requests.open_of, VICTIM) == []
