@@ -64,8 +64,8 @@ def known_already(act: Act, group: Group, reading: Reading) -> str | None:
 
 
 def _look(act: Act, group: Group, reading: Reading) -> Known:
-    counted = group.policy.pace if reading.answers else 0
-    recent = Recent(act.now - WITHIN, act.now, reading.subject_key, counted)
+    most = group.policy.pace
+    recent = Recent(act.now - WITHIN, act.now, reading.subject_key, most) if most and reading.answers else None
     return facts.look(act.tx, group.id, (reading.key, posts.doubted(reading.key)), reading.author_address, recent)
 
 

@@ -18,7 +18,7 @@ SEARCHED = 200_000  # bytes that are looked through for tokens of ours
 SHORT = 20_000  # bytes; longer posts are never commands that lost their way
 COMMANDS = frozenset({"subscribe", "unsubscribe", "join", "leave", "signoff", "help", "remove", "info", "who", "which"})
 _FIRST = tuple(COMMANDS)
-_RIGHT = re.compile(rf"confirm(?:\+|%2B|/|\.)([a-z2-7]{{{tag.TOKEN_CHARACTERS}}})(?![a-z2-7])", re.IGNORECASE)
+_RIGHT = re.compile(rf"confirm(?:\+|%2b|/|\.)([a-z2-7]{{{tag.TOKEN_CHARACTERS}}})(?![a-z2-7])")  # in lower case
 _ANSWER = re.compile(r"\s*(?:re|aw|antw|sv|vs|rif|ref|odp|rép)\s*[:：]", re.IGNORECASE)
 
 
@@ -111,7 +111,7 @@ def read(content: bytes, envelope: Envelope, hostname: str) -> Reading:
     said = mime.text_parts(parsed)
     signs = automatic.signs(parsed, envelope.mail_from)
     given = message.message_id(parsed)
-    if len(given.encode()) > MAX_MESSAGE_ID or _RIGHT.search(given):  # a notice of ours, sent on as it is
+    if len(given.encode()) > MAX_MESSAGE_ID or _RIGHT.search(given.lower()):  # a notice of ours, sent on as it is
         given = ""
     return Reading(
         message=parsed,
@@ -146,8 +146,9 @@ def whole(apart: Reading, content: bytes) -> Reading:
 
 def _rights(content: bytes, *texts: str) -> frozenset[str]:
     """In its bytes, where header and attachments are, and in its texts, whatever they are encoded in."""
-    raw = content[:SEARCHED].decode("latin-1")
-    return frozenset(found.lower() for text in (raw, *texts) for found in _RIGHT.findall(text))
+    raw = content[:SEARCHED].lower().decode("latin-1")
+    seen = (raw, *(text.lower() for text in texts))
+    return frozenset(found for text in seen if "confirm" in text for found in _RIGHT.findall(text))
 
 
 def _key(parsed: Message, message_id: str) -> bytes:

@@ -1,4 +1,6 @@
-"""What the database knows of a post before it is judged, in one round trip; and that it was answered.
+"""What the database knows of a post before it is judged, and that it was answered.
+
+One round trip, two for an answer.
 
 What shares a commit is known too, though its rows are not written yet.
 """
@@ -7,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BindParameter, Integer, and_, bindparam, exists, func, insert, select
+from sqlalchemy import BindParameter, Integer, and_, bindparam, exists, func, insert, literal, select
 
 from listserv.model.account import Member
 from listserv.store import accounts, groups, rows, schema
@@ -52,8 +54,9 @@ _RECENT = (
     .subquery("recent")
 )
 _IS_ALIKE = _RECENT.c.subject_key == bindparam("subject_key")
-_COUNTED = select(func.count().label("lately"), func.count().filter(_IS_ALIKE).label("alike")).select_from(_RECENT)
-_HERE = _COUNTED.subquery("here")
+_COUNTED = (func.count().label("lately"), func.count().filter(_IS_ALIKE).label("alike"))
+_COUNT = select(*_COUNTED).select_from(_RECENT)
+_HERE = select(literal(1).label("one")).subquery("here")
 _MORE = mailboxes.alias("more")
 _HAS_MORE = exists().where(_MORE.c.account_id == mailboxes.c.account_id, _MORE.c.id != mailboxes.c.id)
 _ASKED = (
@@ -61,8 +64,6 @@ _ASKED = (
     _OTHER.c.reply.label("second"),
     bans.c.key.label("banned"),
     _HAS_MORE.label("has_more"),
-    _HERE.c.lately,
-    _HERE.c.alike,
 )
 _PERSON = schema.accounts
 _LOOK = select(*_ASKED, *accounts.member_columns()).select_from(
@@ -76,22 +77,31 @@ _LOOK = select(*_ASKED, *accounts.member_columns()).select_from(
 _REMEMBER = insert(seen)
 
 
-def look(tx: Tx, group_id: int, keys: tuple[bytes, bytes], author: str, recent: Recent) -> Known:
-    """`keys` are those by which a repeat is known; `author` the key of a mailbox, "" for nobody in particular."""
-    asked = {"group": group_id, "post": keys[0], "other_post": keys[1], "author": author}
-    span = {"since": recent.since, "until": recent.until, "subject_key": recent.subject_key, "most": recent.most}
-    row = rows.first(tx, _LOOK, {**asked, **span})
+def look(tx: Tx, group_id: int, keys: tuple[bytes, bytes], author: str, recent: Recent | None = None) -> Known:
+    """`keys` are those by which a repeat is known; `author` the key of a mailbox, "" for nobody in particular.
+
+    Without `recent` nothing is counted.
+    """
+    row = rows.first(tx, _LOOK, {"group": group_id, "post": keys[0], "other_post": keys[1], "author": author})
     assert row is not None  # whatever is known
     stored = dict(zip(keys, (row.first, row.second), strict=True))
     fresh = {key: known(tx).get(("seen", group_id, key)) for key in keys}
     answered = {key: reply for key in keys if (reply := stored[key] or fresh[key]) is not None}
-    posted = known(tx).get(("posted", group_id, author), [])
-    counted = (min(row.lately + len(posted), recent.most), row.alike + posted.count(recent.subject_key))
+    counted = _counted(tx, group_id, author, recent) if recent else (0, 0)
     if row.has_more:  # another mailbox of the same person may be the member, or be banned
         banned, member = groups.is_banned(tx, group_id, author), accounts.member(tx, group_id, author)
         return Known(answered, banned, member, *counted)
     member = accounts.member_of(row) if row.id is not None else None
     return Known(answered, row.banned is not None, member, *counted)
+
+
+def _counted(tx: Tx, group_id: int, author: str, recent: Recent) -> tuple[int, int]:
+    """`lately` and `alike`, with those that share the commit."""
+    span = {"since": recent.since, "until": recent.until, "subject_key": recent.subject_key, "most": recent.most}
+    row = rows.first(tx, _COUNT, {"group": group_id, "author": author, **span})
+    assert row is not None
+    posted = known(tx).get(("posted", group_id, author), [])
+    return min(row.lately + len(posted), recent.most), row.alike + posted.count(recent.subject_key)
 
 
 def remember(tx: Tx, group_id: int, key: bytes, reply: str, now: datetime) -> None:

@@ -160,8 +160,8 @@ def _fifty_thousand(tx: Tx) -> None:
 
 def _plan(tx: Tx, group_id: int) -> str:
     """How the database means to look; PostgreSQL's generic plan: what a question gets that is asked again and again."""
-    said = rows._said(facts._LOOK, tx.dialect)
-    values = {"group": group_id, "post": KEYS[0], "other_post": KEYS[1], "author": ADA}
+    said = rows._said(facts._COUNT, tx.dialect)
+    values = {"group": group_id, "author": ADA}
     span = {"since": RECENT.since, "until": RECENT.until, "subject_key": WALK, "most": 24}
     given = said.values({**values, **span})
     if tx.dialect.name == "sqlite":
