@@ -48,7 +48,7 @@ def append(tx: Connection, statement: Executable, rows: Sequence[Mapping[str, An
     tx.exec_driver_sql(said.sql, values if len(values) > 1 else values[0])
 
 
-def first(tx: Connection, statement: Select[Any], values: Mapping[str, Any]) -> Any | None:
+def first(tx: Connection, statement: Select[*tuple[Any, ...]], values: Mapping[str, Any]) -> Any | None:
     """The first row; give the same statement object each time."""
     said = _said(statement, tx.dialect)
     row_of, converts = _row(statement, tx.dialect)
