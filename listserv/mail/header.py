@@ -5,8 +5,7 @@ Promises: no name, text, address or token can end a line or begin a field, becau
 no field names a door that is not open.
 
 Sources: RFC 2369 (List-*), RFC 2919 (List-Id), RFC 8058 (one click), RFC 5322 §2.1.1 and §2.2.3 (length, folding),
-RFC 2047 (encoded words), RFC 6068 §2 (mailto), RFC 8098 §2.1 (receipts), RFC 8601 §5 (forged
-Authentication-Results), RFC 6376 §3.5 (d=, s=).
+RFC 2047 (encoded words), RFC 6068 §2 (mailto), RFC 8601 §5 (forged Authentication-Results), RFC 6376 §3.5 (d=, s=).
 """
 
 import re
@@ -30,8 +29,6 @@ _URL = re.compile(r"[!-;=?-~]+\Z")
 _COMMENT = re.compile(rb"\([^()]*+\)")
 _NESTED = 100  # comments in comments, and then the field is nobody's
 _WORD = re.compile(rb'[ \t]*"?([^ \t";]*)')
-# To whom who reads it shall say so, and what others wrote before there was a standard for it.
-_RECEIPTS = ("disposition-notification-to", "return-receipt-to", "x-confirm-reading-to", "x-pmrqc")
 
 
 def field(name: str, value: str) -> bytes:
@@ -155,8 +152,7 @@ def strip(message: Message, authserv_ids: Collection[str], own_keys: Collection[
     """The fields that go on to the members, untouched (but for the line end that a truncated last one lacks).
 
     Left behind: List-*, Precedence and Return-Path, which are ours to say; signatures by our own keys, which hold no
-    longer; Authentication-Results in our name, which nobody else may write (RFC 8601 §5); and what asks for receipts,
-    for each would tell the author who is a member (RFC 8098 §2.1).
+    longer; and Authentication-Results in our name, which nobody else may write (RFC 8601 §5).
 
     authserv_ids  host names that we or our own MTAs report under
     own_keys      (domain, selector) of our DKIM keys, present and past
@@ -193,7 +189,7 @@ def _left_behind(each: Field, ids: frozenset[str], keys: frozenset[tuple[str, st
         return _signer(each.value) in keys
     if each.name == "authentication-results":
         return authserv_id(each.value) in ids
-    return each.name in ("precedence", "return-path", *_RECEIPTS) or each.name.startswith("list-")
+    return each.name in ("precedence", "return-path") or each.name.startswith("list-")
 
 
 def _signer(value: bytes) -> tuple[str, str]:
