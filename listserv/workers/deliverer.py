@@ -202,7 +202,8 @@ class Deliverer:
             await _placed(self._recorder.finish(gone))
             return
         if not await self._has_room(printed, patience):
-            await self._step_aside()
+            if not self._stopping:
+                await self._step_aside()
             await self._give_up(waiting, self._clock() + (timedelta() if self._stopping else STEP_ASIDE))
             return
         for name, batch in delivering.batches(waiting, printed, self._turns.is_slow):

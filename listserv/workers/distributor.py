@@ -7,7 +7,6 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -69,10 +68,7 @@ class Distributor:
         if claimed.post is None:
             return False
         self._late = self._clock() - claimed.post.received_at
-        if claimed.draft is None and not self._under_way():
-            self._apart = asyncio.create_task(self._see_to_apart(claimed.post, claimed))
-        else:
-            await self._see_to(claimed.post, claimed)
+        await self._begin(claimed.post, claimed)
         return self._next_due is not None and self._next_due <= self._clock()
 
     async def nap(self) -> float:
@@ -94,6 +90,8 @@ class Distributor:
                 raise
 
     def close(self) -> None:
+        if self._apart:
+            self._apart.cancel()  # else the end of its cell would be a fault of the post
         self._cell.close()
 
     async def _claim(self) -> Claimed:
@@ -122,6 +120,20 @@ class Distributor:
         only_small = bool(self._under_way())
         return distributing.claim(tx, self._site, self._clock(), SMALL, only_small=only_small, bare=bare)
 
+    async def _begin(self, post: Post, claimed: Claimed) -> None:
+        """Small ones are seen to at once, the first time; all others, and those that take too long, apart."""
+        if claimed.draft is not None:
+            try:
+                await self._see_to(post, claimed)
+            except Overrun:
+                claimed = replace(claimed, draft=None)
+            else:
+                return
+        if self._under_way():
+            await self._see_to(post, claimed)
+        else:
+            self._apart = asyncio.create_task(self._see_to_apart(post, claimed))
+
     async def _see_to_apart(self, post: Post, claimed: Claimed) -> None:
         """As `_see_to`; what the database does not take comes back with its lease."""
         try:
@@ -130,7 +142,7 @@ class Distributor:
             log.exception("post %d is left to its lease", post.id)
 
     async def _see_to(self, post: Post, claimed: Claimed) -> None:
-        """Handed out, or its fault counted."""
+        """Handed out, or its fault counted; Overrun when it takes too long beside the loop."""
         try:
             await self._distribute(post, claimed)
         except Exception as failed:
@@ -149,7 +161,7 @@ class Distributor:
             if draft is None:
                 await self._db.write(distributing.abandon, self._site, post, self._clock())
                 return
-            edition = await self._render(post, draft)
+            edition = await self._render(draft, beside=claimed.draft is not None)
             begun = await self._db.write(distributing.hand_out, self._site, draft, edition, self._clock())
         finally:
             self._budget.give(room)
@@ -161,12 +173,11 @@ class Distributor:
         while more:
             more = await self._db.write(distributing.go_on, self._site, draft, begun[0], self._clock())
 
-    async def _render(self, post: Post, draft: Draft) -> Edition:
-        """Small ones at once, the first time; all others, and those that take too long, where they can do no harm."""
+    async def _render(self, draft: Draft, *, beside: bool) -> Edition:
+        """Beside the loop, or Overrun; else where it can do no harm."""
         keys = self._own_keys()
-        if len(draft.content) <= SMALL and post.tries == 1:
-            with suppress(Overrun):
-                return guarded(distributing.render, self._site, draft, keys)
+        if beside:
+            return guarded(distributing.render, self._site, draft, keys)
         site = replace(self._site, features=())
         additions = tuple((Feature(feature.name), said) for feature, said in draft.additions)
         return await self._cell.run(distributing.render, site, replace(draft, additions=additions), keys)

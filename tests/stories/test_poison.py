@@ -123,16 +123,17 @@ async def test_poison_is_set_aside_and_everybody_else_has_his_mail(
         assert json.loads(shell(there, "queue", "list", "--json")) == []
 
 
+@pytest.mark.parametrize("lines", [1, 400], ids=["small", "large"])
 async def test_while_something_takes_long_others_are_distributed(
-    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch, lines: int
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", infected(folder / "poison"))
     async with World() as world, process(url, folder, world) as there:
         there.populate(WALKERS, names=dict.fromkeys(READERS, Role.MEMBER), footer="Since 1920")
 
-        # given a large post whose rendering ends only when it has had its two seconds of processor time
-        large = mail(ADA, WALKERS, "\n".join(["x" * 70] * 400), subject="large", **{"X-Poison-Print": "loops"})
-        assert (await there.post(ADA, WALKERS, large)).startswith("250")
+        # given a post whose rendering ends only when it has had its two seconds of processor time
+        endless = mail(ADA, WALKERS, "\n".join(["x" * 70] * lines), subject="endless", **{"X-Poison-Print": "loops"})
+        assert (await there.post(ADA, WALKERS, endless)).startswith("250")
 
         # when an ordinary one comes behind it, then all have it before that
         assert (await there.post(ADA, WALKERS, mail(ADA, WALKERS, subject="ordinary"))).startswith("250")
