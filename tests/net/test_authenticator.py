@@ -13,6 +13,7 @@ from listserv.net import authenticator as module
 from listserv.net import resolver
 from tests.kit.house import key_record, signed
 from tests.kit.nameserver import Nameserver, nameserver
+from tests.kit.rounds import Rounds
 from tests.net.checking import checks, letter, result
 from tests.net.test_resolver import Clock
 
@@ -326,3 +327,16 @@ async def test_a_crowd_of_questions_makes_nobody_believed(dns: Nameserver, monke
         assert other.proof is REFUTED
         assert own is None or own.proof is REFUTED
         assert {each.proof if each else None for each in await silent} <= {UNKNOWN, None}
+
+
+async def test_who_waited_for_the_same_moment_goes_on_one_in_each_round(dns: Nameserver) -> None:
+    dns.mute |= {"mute.example"}
+    over: list[int] = []
+    async with checks(dns, timeout=0.5) as here, Rounds() as rounds:
+
+        async def hear(number: int) -> None:
+            await here.hear(by(f"ada@n{number}.mute.example"))
+            over.append(rounds.number)
+
+        await asyncio.gather(*map(hear, range(20)))
+    assert len(set(over)) == 20

@@ -7,8 +7,10 @@ import socket
 import pytest
 
 from listserv.model.envelope import Peer, Reply
+from listserv.net import session
 from listserv.net.listener import Door, Listener
 from tests.kit.patience import PATIENCE
+from tests.kit.rounds import Rounds
 from tests.net.listening import HOSTNAME, NOW, UNKNOWN, Client, Ledger, doors, until
 
 SMALL = b"Subject: x\r\n\r\nx\r\n"
@@ -84,6 +86,30 @@ async def test_a_fault_of_ours_is_an_opaque_451(door, caplog):
         assert await client.reply() == "451 4.3.0 Internal error; try again later"
         assert await client.say("NOOP") == "250 2.0.0 OK"
         assert [(record.name, record.levelname) for record in caplog.records] == [("listserv.listener", "ERROR")]
+
+
+async def test_where_many_messages_are_being_taken_the_next_begin_one_in_each_round(monkeypatch):
+    # given a house that takes its time, and clients whose messages are all there at once
+    monkeypatch.setattr(session, "CROWD", 2)
+    async with doors() as here, Rounds() as rounds:
+        here.house.gate, begun, accept = asyncio.Event(), [], here.house.accept
+
+        async def noted(envelope, content):
+            begun.append(rounds.number)
+            return await accept(envelope, content)
+
+        monkeypatch.setattr(here.house, "accept", noted)
+        clients = [await here.enter() for _ in range(12)]
+        for client in clients:
+            await client.begin()
+        for client in clients:
+            client.writer.write(SMALL + b".\r\n")
+        await until(lambda: len(begun) == 12)
+
+        # then but for the first nobody begins with somebody else
+        assert len(set(begun[2:])) == 10
+        here.house.gate.set()
+        assert {(await client.reply())[:4] for client in clients} == {"250 "}
 
 
 async def test_a_fault_before_the_hand_over_is_a_451_for_each_recipient_and_ends_the_transaction():

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -272,3 +273,33 @@ async def test_who_has_had_little_need_not_wait_until_something_ends():
     budget.give(room)
     for each in crowd:
         budget.give(await each)
+
+
+async def test_who_waits_for_more_of_a_message_keeps_nothing_of_what_is_on_the_disk() -> None:
+    # given clients who have each sent a chunk of a message, and then nothing
+    piece, number = b"x" * 998 + b"\r\n", 40
+    budget, shares, loop = Budget(TINY.memory), Shares(), asyncio.get_running_loop()
+    wires = [Wire(limit=CHUNK, loop=loop) for _ in range(number)]
+    spools = [Spool(budget, TINY) for _ in range(number)]
+    tracemalloc.start()
+    try:
+        reading = [
+            asyncio.create_task(receive(wire, spool, TINY, shares, shares.turn))
+            for wire, spool in zip(wires, spools, strict=True)
+        ]
+        for wire in wires:
+            wire.feed_data(b"Subject: x\r\n\r\n" + piece * 60)
+        async with asyncio.timeout(PATIENCE):
+            while min(spool.size for spool in spools) < 40_000:
+                await asyncio.sleep(0.01)
+
+        # then there is in memory what the stream holds, and not the chunk as it came and as it was written, too
+        assert tracemalloc.get_traced_memory()[0] / number < 20_000
+    finally:
+        tracemalloc.stop()
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+        for spool in spools:
+            spool.close()
+        budget.close()
